@@ -1,0 +1,1 @@
+"""Usage, money, prices, limits and the ledger that holds them."""

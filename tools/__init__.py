@@ -1,0 +1,1 @@
+"""Tools: what a step may call, and how it is run."""
