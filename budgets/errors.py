@@ -1,0 +1,131 @@
+"""What can go wrong with a budget.
+
+BudgetError
+├── InvalidLimit          a limit, price or scope that makes no sense (also a ValueError)
+├── BudgetExceeded        a reservation was denied; nothing was sent
+├── BudgetTooSmall        the limit cannot even pay for the landing answer
+├── PriceUnknown          money is limited and the model has no price
+├── DeadlineExceeded      the task's seconds are used up
+├── ScopeMissing          a reservation names a scope that the ledger does not hold
+├── ReservationConflict   one reservation id, two different requests
+├── ReservationUnknown    a verb names a reservation that the ledger does not hold
+└── StoreError            the store cannot be opened or did not answer
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Dimension = Literal["nusd", "tokens", "fresh_tokens", "calls"]
+
+
+class BudgetError(Exception):
+    """Parent of every error that agentkit.budgets raises."""
+
+
+class InvalidLimit(BudgetError, ValueError):
+    """A limit, price or scope path that cannot be meant."""
+
+
+class BudgetExceeded(BudgetError):
+    """A reservation was denied, so the request was never sent.
+
+    `asked`, `available` and `limit` are in the unit of `dimension`: nano-USD, tokens or calls.
+    """
+
+    def __init__(
+        self, *, scope: str, dimension: Dimension, asked: int, available: int, limit: int
+    ) -> None:
+        self.scope = scope
+        self.dimension: Dimension = dimension
+        self.asked = asked
+        self.available = available
+        self.limit = limit
+        super().__init__(
+            f"asked {_quantity(dimension, asked)}, {_quantity(dimension, max(available, 0))} left "
+            f"of {_quantity(dimension, limit)} in {scope!r}; "
+            "raise the limit or let the task land"
+        )
+
+
+class BudgetTooSmall(BudgetError):
+    """The limit is below the landing reserve, so the task could never answer."""
+
+    def __init__(self, *, dimension: Dimension, needed: int, limit: int, scope: str) -> None:
+        self.dimension: Dimension = dimension
+        self.needed = needed
+        self.limit = limit
+        self.scope = scope
+        super().__init__(
+            f"a budget of {_quantity(dimension, limit)} in {scope!r} is below the landing reserve: "
+            f"the final answer alone may take {_quantity(dimension, needed)}; "
+            "raise the limit, shorten the request, or put a cheaper model in models=[...]"
+        )
+
+
+class PriceUnknown(BudgetError):
+    """Money is limited, and nobody knows what this model costs."""
+
+    def __init__(self, *, model: str, provider: str) -> None:
+        self.model = model
+        self.provider = provider
+        super().__init__(
+            f"no price is known for model {model!r} of provider {provider!r}, and the budget "
+            "limits money; add the model to a prices file (`agentkit prices show MODEL` says how), "
+            "mark it free there, or limit tokens instead of USD"
+        )
+
+
+class DeadlineExceeded(BudgetError):
+    """The task's seconds are used up."""
+
+    def __init__(self, *, limit_seconds: float, elapsed_seconds: float) -> None:
+        self.limit_seconds = limit_seconds
+        self.elapsed_seconds = elapsed_seconds
+        super().__init__(
+            f"{elapsed_seconds:.1f} s of {limit_seconds:g} s are used; "
+            "raise the limit or let the task land"
+        )
+
+
+class ScopeMissing(BudgetError):
+    """A reservation names a scope that the ledger does not hold, so it is refused."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"scope {path!r} does not exist in this ledger; open the task again, or check that "
+            "every process uses the same ledger"
+        )
+
+
+class ReservationConflict(BudgetError):
+    """The same reservation id came back with another request behind it."""
+
+    def __init__(self, reservation_id: str) -> None:
+        self.reservation_id = reservation_id
+        super().__init__(
+            f"reservation {reservation_id!r} exists for a different request; ids must be unique"
+        )
+
+
+class ReservationUnknown(BudgetError):
+    """A verb names a reservation that the ledger does not hold."""
+
+    def __init__(self, reservation_id: str) -> None:
+        self.reservation_id = reservation_id
+        super().__init__(f"reservation {reservation_id!r} is not in this ledger")
+
+
+class StoreError(BudgetError):
+    """The store cannot be opened, or it failed; with a budget this fails closed."""
+
+
+def _quantity(dimension: Dimension, amount: int) -> str:
+    """An amount with its unit, as an error shows it."""
+    if dimension == "nusd":
+        from agentkit.budgets.money import format_usd
+
+        return format_usd(amount)
+    unit = {"tokens": "tokens", "fresh_tokens": "uncached tokens", "calls": "calls"}[dimension]
+    return f"{amount:,} {unit}"

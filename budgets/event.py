@@ -1,0 +1,69 @@
+"""What a budget tells its owner, and what the owner may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from agentkit.budgets.amount import Amount, check_limits
+from agentkit.budgets.budget import Budget
+from agentkit.budgets.errors import Dimension
+from agentkit.budgets.money import Money
+
+EventKind = Literal["threshold", "breach", "overrun", "forfeit", "landing"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetEvent:
+    """Something happened to a limit.
+
+    `threshold`: settled spending crossed `fraction` of `limit`. `breach`: a reservation of `asked`
+    was denied, so nothing was sent. `overrun`: a call cost more than its reservation, by `asked`.
+    `forfeit`: a call was charged at its worst case, for no usage arrived. `landing`: the task gives
+    its final answer from the reserve. Amounts are in the unit of `dimension`: nano-USD, tokens or
+    calls; `at_seconds` is Unix time.
+    """
+
+    kind: EventKind
+    scope: str
+    task_id: str | None
+    dimension: Dimension
+    limit: int | None
+    settled: int
+    held: int
+    asked: int = 0
+    fraction: float | None = None
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Raise the limits of the task that the event belongs to."""
+
+    usd: Money = 0
+    tokens: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+
+    def amount(self) -> Amount:
+        """The extension as an amount; raises InvalidLimit for negative or absurd values."""
+        from agentkit.budgets.money import nusd_from_usd
+
+        limits = Budget(usd=self.usd, tokens=self.tokens).limits
+        check_limits(limits._replace(calls=self.calls))
+        return Amount(nusd_from_usd(self.usd), self.tokens, self.tokens, self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Land:
+    """Give the final answer now, from the landing reserve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the task now, without an answer."""
+
+
+Decision = Extend | Land | Stop
+OnBudget = Callable[[BudgetEvent], Decision | None]

@@ -1,0 +1,123 @@
+"""What the ledger remembers of tasks and calls: the truth for every report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+from agentkit.budgets.usage import Usage
+
+CallStatus = Literal["ok", "error", "rejected", "cut", "cancelled"]
+CostSource = Literal["provider", "table", "override", "free", "unknown"]
+Purpose = Literal["step", "landing", "metered"]
+Outcome = Literal["resolved", "answered", "landed", "exhausted", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallRecord:
+    """One model call as it was billed; written together with its settlement.
+
+    `confirmed` is False where no usage arrived and the worst case was charged. `status` is
+    `rejected` where the provider answered with an error that it does not bill.
+    """
+
+    call_id: str
+    task_id: str
+    scope: str
+    step: int
+    index: int
+    attempt: int = 1
+    purpose: Purpose = "step"
+    tier: int = 0
+    model: str = ""
+    provider: str = ""
+    status: CallStatus = "ok"
+    error: str | None = None
+    started_at: float = 0.0
+    latency_seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+    estimated_input_tokens: int = 0
+    max_output_tokens: int | None = None
+    cost_nusd: int = 0
+    cost_source: CostSource = "unknown"
+    priced_on: str | None = None
+    confirmed: bool = True
+    tools_offered: tuple[str, ...] = ()
+    tools_called: tuple[str, ...] = ()
+    confidence: float | None = None
+    accepted: bool | None = None
+    reason: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """A record read back; names of a later version are left aside."""
+        known = {name: data[name] for name in _names(cls) if name in data}
+        known["usage"] = Usage(**data["usage"])
+        for name in ("tools_offered", "tools_called"):
+            known[name] = tuple(data.get(name, ()))
+        return cls(**known)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventRecord:
+    """Something worth telling in a task's story: an escalation, a threshold, a tool that failed."""
+
+    task_id: str
+    at: float
+    kind: str
+    step: int = 0
+    text: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRecord:
+    """One task: its limits when it opened, and its sums when it closed.
+
+    `cost_nusd` includes `unconfirmed_nusd`, the part charged at the worst case because no usage
+    arrived. `outcome` is None while the task runs.
+    """
+
+    task_id: str
+    scope: str
+    started_at: float
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    steps: int = 0
+    calls: int = 0
+    escalations: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost_nusd: int = 0
+    unconfirmed_nusd: int = 0
+    trace_id: str = ""
+    thread_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """A record read back; names of a later version are left aside."""
+        known = {name: data[name] for name in _names(cls) if name in data}
+        known["usage"] = Usage(**data["usage"])
+        known["models"] = tuple(data.get("models", ()))
+        return cls(**known)
+
+
+def _names(record: type) -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(record))

@@ -1,0 +1,55 @@
+"""Money as integers of nano-USD; `Decimal` only at the surface."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+from agentkit.budgets.errors import InvalidLimit
+
+NUSD_PER_USD = 1_000_000_000
+LARGEST_AMOUNT = 2**53
+"""Largest limit accepted: beyond it JSON readers and Lua numbers lose integers."""
+
+Money = Decimal | str | int | float
+"""USD as callers write it; a float is read through its shortest decimal form."""
+
+
+def nusd_from_usd(usd: Money) -> int:
+    """Nano-USD in `usd`, exactly.
+
+    Raises InvalidLimit for what is not a finite, non-negative number, is finer than one nano-USD,
+    or passes 2**53 nano-USD (about 9 million USD).
+    """
+    try:
+        amount = Decimal(str(usd))
+        nusd = amount * NUSD_PER_USD
+        whole = int(nusd)
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise InvalidLimit(f"{usd!r} is not an amount of USD; write it like '0.05'") from error
+    if isinstance(usd, bool) or amount < 0:
+        raise InvalidLimit(f"an amount of USD cannot be {usd!r}; it must be 0 or more")
+    if nusd != whole:
+        raise InvalidLimit(f"{usd!r} USD is finer than a nano-USD; use at most nine decimals")
+    if whole > LARGEST_AMOUNT:
+        raise InvalidLimit(
+            f"{usd!r} USD is more than the largest limit, {usd_from_nusd(LARGEST_AMOUNT)} USD; "
+            "leave the limit out to have none"
+        )
+    return whole
+
+
+def usd_from_nusd(nusd: int) -> Decimal:
+    """USD in `nusd`, exactly."""
+    return Decimal(nusd).scaleb(-9)
+
+
+def format_usd(nusd: int) -> str:
+    """`nusd` for people: four significant decimals below a dollar, never rounded to nothing."""
+    usd = usd_from_nusd(nusd)
+    if nusd == 0:
+        return "$0"
+    if abs(usd) >= 1:
+        return f"${usd:,.2f}"
+    if abs(usd) >= Decimal("0.0001"):
+        return f"${usd:.4f}".rstrip("0")
+    return f"${usd.normalize():f}"

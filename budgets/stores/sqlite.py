@@ -1,0 +1,500 @@
+"""A ledger store in one SQLite file: exact across threads and processes, kept across restarts.
+
+WAL mode, one `BEGIN IMMEDIATE` transaction a verb. `synchronous=FULL` (default) keeps every settled
+call through a power cut; `synchronous=NORMAL` is faster and may lose the last ones on a power cut,
+never on a crash of the process (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+from agentkit.budgets.amount import DIMENSIONS, NOTHING, Amount, Limits
+from agentkit.budgets.errors import (
+    ReservationConflict,
+    ReservationUnknown,
+    ScopeMissing,
+    StoreError,
+)
+from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.scope import Scope
+from agentkit.budgets.store import (
+    Account,
+    Change,
+    Denial,
+    Grant,
+    ReservationState,
+    Settlement,
+    charge,
+    overrun_of,
+)
+from agentkit.budgets.stores.sqlite_schema import SCHEMA, SCHEMA_VERSION
+
+_BUSY_SECONDS = 30.0
+_ACCOUNT = """
+    SELECT s.path, s.window, s.timezone, s.thresholds,
+           s.limit_nusd, s.limit_tokens, s.limit_fresh_tokens, s.limit_calls
+    FROM scope s WHERE s.path = ?
+"""
+_SUMS = """
+    SELECT settled_nusd, settled_tokens, settled_fresh_tokens, settled_calls,
+           held_nusd, held_tokens, held_fresh_tokens, held_calls, unconfirmed_nusd
+    FROM account WHERE path = ? AND window_key = ?
+"""
+_NO_SUMS = (0,) * 9
+
+
+class SqliteStore:
+    """Implements Store over one database file."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: str = "FULL",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open or create the file at `path`.
+
+        Raises StoreError where it cannot be opened, is no database, or is of a later version.
+        """
+        if synchronous not in ("FULL", "NORMAL"):
+            raise StoreError(f"synchronous={synchronous!r}: use FULL or NORMAL")
+        self._path = Path(path)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._closed = False
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(f"PRAGMA synchronous={synchronous}")
+            self._prepare()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                f"the ledger {str(self._path)!r} cannot be opened: {error}; "
+                "check the folder's permissions, or name another file with ledger='sqlite:///...'"
+            ) from error
+
+    @classmethod
+    def from_address(cls, address: str) -> Self:
+        """The store at `sqlite:///relative.db` or `sqlite:////absolute.db`."""
+        place, _, query = address.removeprefix("sqlite://").partition("?")
+        options = parse_qs(query)
+        unknown = sorted(set(options) - {"synchronous"})
+        if unknown or not place.startswith("/") or place == "/":
+            what = f"unknown option {unknown[0]!r}" if unknown else "no file is named"
+            raise StoreError(f"{address!r}: {what}; write 'sqlite:///agentkit.db'")
+        return cls(place[1:], synchronous=options.get("synchronous", ["FULL"])[0].upper())
+
+    @property
+    def blocking(self) -> bool:
+        return True
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    def put_scope(self, scope: Scope) -> None:
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO scope VALUES (?,?,?,?,?,?,?,?)",
+                (
+                    scope.path,
+                    scope.window,
+                    scope.timezone,
+                    json.dumps(scope.thresholds),
+                    *scope.limits,
+                ),
+            )
+
+    def ensure_scopes(self, paths: Sequence[str]) -> None:
+        plain = Scope(path="plain")
+        with self._write() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO scope VALUES (?,?,?,?,?,?,?,?)",
+                [(path, "total", "UTC", json.dumps(plain.thresholds), *Limits()) for path in paths],
+            )
+
+    def scopes(self, prefix: str = "") -> list[Scope]:
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT path, window, timezone, thresholds, limit_nusd, limit_tokens, "
+                "limit_fresh_tokens, limit_calls FROM scope "
+                "WHERE ?1 = '' OR path = ?1 OR substr(path, 1, length(?1) + 1) = ?1 || '/' "
+                "ORDER BY path",
+                (prefix,),
+            ).fetchall()
+        return [_scope(row) for row in rows]
+
+    def account(self, path: str) -> Account:
+        return self.accounts((path,))[0]
+
+    def accounts(self, paths: Sequence[str]) -> list[Account]:
+        now = self._clock()
+        with self._read() as db:
+            db.execute("BEGIN")
+            try:
+                return [_account(db, path, now)[1] for path in paths]
+            finally:
+                db.execute("COMMIT")
+
+    def drop_scope(self, path: str) -> None:
+        with self._write() as db:
+            held = db.execute(
+                "SELECT 1 FROM account WHERE path = ? AND "
+                "(held_nusd OR held_tokens OR held_fresh_tokens OR held_calls)",
+                (path,),
+            ).fetchone()
+            if held is None:
+                db.execute("DELETE FROM scope WHERE path = ?", (path,))
+                db.execute("DELETE FROM account WHERE path = ?", (path,))
+
+    def reserve(
+        self,
+        reservation_id: str,
+        worst: Amount,
+        paths: Sequence[str],
+        *,
+        lease_seconds: float,
+        fingerprint: str = "",
+        dispatched: bool = True,
+    ) -> Grant | Denial:
+        now = self._clock()
+        with self._write() as db:
+            known = db.execute(
+                "SELECT fingerprint, state, worst_nusd, worst_tokens, worst_fresh_tokens, "
+                "worst_calls FROM reservation WHERE id = ?",
+                (reservation_id,),
+            ).fetchone()
+            if known is not None:
+                if known[0] != fingerprint:
+                    raise ReservationConflict(reservation_id)
+                return Grant(reservation_id, known[1], Amount(*known[2:]), True)
+            accounts = [_account(db, path, now)[1] for path in paths]
+            for account in accounts:
+                if denial := _denial(account, worst):
+                    return denial
+            db.executemany(
+                "INSERT INTO account VALUES (?,?,0,0,0,0,?,?,?,?,0) "
+                "ON CONFLICT (path, window_key) DO UPDATE SET "
+                "held_nusd = held_nusd + excluded.held_nusd, "
+                "held_tokens = held_tokens + excluded.held_tokens, "
+                "held_fresh_tokens = held_fresh_tokens + excluded.held_fresh_tokens, "
+                "held_calls = held_calls + excluded.held_calls",
+                [(account.path, account.window_key, *worst) for account in accounts],
+            )
+            db.execute(
+                "INSERT INTO reservation VALUES (?,'held',?,?,?,?,?,?,0,0,0,0,?,?)",
+                (
+                    reservation_id,
+                    fingerprint,
+                    json.dumps([(account.path, account.window_key) for account in accounts]),
+                    *worst,
+                    now + lease_seconds,
+                    dispatched,
+                ),
+            )
+        return Grant(reservation_id, "held", worst, False)
+
+    def renew(self, reservation_id: str, *, lease_seconds: float, dispatched: bool = True) -> bool:
+        with self._write() as db:
+            changed = db.execute(
+                "UPDATE reservation SET lease_until = ?, dispatched = ? "
+                "WHERE id = ? AND state = 'held'",
+                (self._clock() + lease_seconds, dispatched, reservation_id),
+            )
+            return changed.rowcount == 1
+
+    def settle(
+        self,
+        reservation_id: str,
+        actual: Amount,
+        *,
+        confirmed: bool = True,
+        call: CallRecord | None = None,
+    ) -> Settlement:
+        with self._write() as db:
+            settlement = _settle(db, reservation_id, actual, confirmed)
+            if call is not None and settlement.before != "settled":
+                _write_call(db, call)
+        return settlement
+
+    def release(self, reservation_id: str, *, call: CallRecord | None = None) -> Settlement:
+        with self._write() as db:
+            settlement = _release(db, reservation_id)
+            if call is not None and settlement.before == "held":
+                _write_call(db, call)
+        return settlement
+
+    def expire(self, limit: int = 100) -> list[Settlement]:
+        with self._read() as db:
+            due = db.execute(
+                "SELECT 1 FROM reservation WHERE state = 'held' AND lease_until <= ? LIMIT 1",
+                (self._clock(),),
+            ).fetchone()
+        if due is None:
+            return []
+        ended: list[Settlement] = []
+        with self._write() as db:
+            rows = db.execute(
+                "SELECT id, dispatched, worst_nusd, worst_tokens, worst_fresh_tokens, worst_calls "
+                "FROM reservation WHERE state = 'held' AND lease_until <= ? "
+                "ORDER BY lease_until LIMIT ?",
+                (self._clock(), limit),
+            ).fetchall()
+            for reservation_id, dispatched, *worst in rows:
+                if dispatched:
+                    ended.append(_settle(db, reservation_id, Amount(*worst), False))
+                else:
+                    ended.append(_release(db, reservation_id))
+        return ended
+
+    def held(self, limit: int = 1000) -> list[tuple[str, Amount, float]]:
+        now = self._clock()
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT id, lease_until, worst_nusd, worst_tokens, worst_fresh_tokens, worst_calls "
+                "FROM reservation WHERE state = 'held' ORDER BY lease_until LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [(row[0], Amount(*row[2:]), row[1] - now) for row in rows]
+
+    def put_task(self, task: TaskRecord) -> None:
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO task VALUES (?,?,?,?,?)",
+                (
+                    task.task_id,
+                    task.scope,
+                    task.started_at,
+                    task.outcome,
+                    json.dumps(task.to_dict()),
+                ),
+            )
+
+    def add_event(self, event: EventRecord) -> None:
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO event (task_id, at, record) VALUES (?,?,?)",
+                (event.task_id, event.at, json.dumps(event.to_dict())),
+            )
+
+    def task(self, task_id: str) -> TaskRecord | None:
+        with self._read() as db:
+            row = db.execute("SELECT record FROM task WHERE task_id = ?", (task_id,)).fetchone()
+        return None if row is None else TaskRecord.from_dict(json.loads(row[0]))
+
+    def tasks(self, *, limit: int = 50, scope: str | None = None) -> list[TaskRecord]:
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT record FROM task WHERE ?1 IS NULL OR scope = ?1 "
+                "OR substr(scope, 1, length(?1) + 1) = ?1 || '/' "
+                "ORDER BY started_at DESC LIMIT ?2",
+                (scope, limit),
+            ).fetchall()
+        return [TaskRecord.from_dict(json.loads(row[0])) for row in rows]
+
+    def calls(self, task_id: str) -> list[CallRecord]:
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT record FROM call WHERE task_id = ? ORDER BY rowid", (task_id,)
+            ).fetchall()
+        return [CallRecord.from_dict(json.loads(row[0])) for row in rows]
+
+    def events(self, task_id: str) -> list[EventRecord]:
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT record FROM event WHERE task_id = ? ORDER BY rowid", (task_id,)
+            ).fetchall()
+        return [EventRecord(**json.loads(row[0])) for row in rows]
+
+    def close(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._db.close()
+
+    def _prepare(self) -> None:
+        with self._write() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise StoreError(
+                    f"the ledger {str(self._path)!r} was written by a later agentkit "
+                    f"(schema {version}, this one reads {SCHEMA_VERSION}); upgrade agentkit"
+                )
+            for statement in SCHEMA:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"the ledger {str(self._path)!r} is closed")
+            try:
+                yield self._db
+            except sqlite3.Error as error:
+                raise StoreError(f"the ledger {str(self._path)!r} failed: {error}") from error
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it, or nothing when anything raises."""
+        with self._read() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+
+def _scope(row: tuple[Any, ...]) -> Scope:
+    path, window, timezone, thresholds, *limits = row
+    return Scope(
+        path=path,
+        window=window,
+        timezone=timezone,
+        thresholds=tuple(json.loads(thresholds)),
+        limits=Limits(*limits),
+    )
+
+
+def _account(db: sqlite3.Connection, path: str, now: float) -> tuple[Scope, Account]:
+    row = db.execute(_ACCOUNT, (path,)).fetchone()
+    if row is None:
+        raise ScopeMissing(path)
+    _, window, timezone, thresholds, *bounds = row
+    limits = Limits(*bounds)
+    scope = Scope(
+        path=path,
+        window=window,
+        timezone=timezone,
+        thresholds=tuple(json.loads(thresholds)),
+        limits=limits,
+    )
+    key = scope.window_key(now)
+    sums = db.execute(_SUMS, (path, key)).fetchone() or _NO_SUMS
+    return scope, Account(path, key, limits, Amount(*sums[:4]), Amount(*sums[4:8]), sums[8])
+
+
+def _denial(account: Account, worst: Amount) -> Denial | None:
+    """The first limit that holding `worst` would pass; what asks for nothing is never denied."""
+    for i, available in enumerate(account.available):
+        limit = account.limits[i]
+        if available is None or limit is None or not worst[i] or worst[i] <= available:
+            continue
+        settled, held = account.settled[i], account.held[i]
+        return Denial(account.path, DIMENSIONS[i], worst[i], available, limit, settled, held)
+    return None
+
+
+def _settle(
+    db: sqlite3.Connection, reservation_id: str, actual: Amount, confirmed: bool
+) -> Settlement:
+    before, worst, charged, accounts = _reservation(db, reservation_id)
+    decided = charge(before, charged, actual, confirmed)
+    if decided is None:
+        return Settlement(reservation_id, before, before, charged, NOTHING, ())
+    after, new_charge = decided
+    changes = _move(db, accounts, before, after, worst, charged, new_charge)
+    _end(db, reservation_id, after, new_charge)
+    overrun = overrun_of(worst, actual)
+    return Settlement(reservation_id, before, after, new_charge, overrun, changes)
+
+
+def _release(db: sqlite3.Connection, reservation_id: str) -> Settlement:
+    before, worst, charged, accounts = _reservation(db, reservation_id)
+    if before != "held":
+        return Settlement(reservation_id, before, before, charged, NOTHING, ())
+    changes = _move(db, accounts, before, "released", worst, NOTHING, NOTHING)
+    _end(db, reservation_id, "released", NOTHING)
+    return Settlement(reservation_id, before, "released", NOTHING, NOTHING, changes)
+
+
+def _reservation(
+    db: sqlite3.Connection, reservation_id: str
+) -> tuple[ReservationState, Amount, Amount, list[tuple[str, str]]]:
+    row = db.execute(
+        "SELECT state, accounts, worst_nusd, worst_tokens, worst_fresh_tokens, worst_calls, "
+        "charged_nusd, charged_tokens, charged_fresh_tokens, charged_calls "
+        "FROM reservation WHERE id = ?",
+        (reservation_id,),
+    ).fetchone()
+    if row is None:
+        raise ReservationUnknown(reservation_id)
+    accounts = [(path, key) for path, key in json.loads(row[1])]
+    return row[0], Amount(*row[2:6]), Amount(*row[6:10]), accounts
+
+
+def _move(
+    db: sqlite3.Connection,
+    accounts: list[tuple[str, str]],
+    before: ReservationState,
+    after: ReservationState,
+    worst: Amount,
+    charged: Amount,
+    new_charge: Amount,
+) -> tuple[Change, ...]:
+    """Take the hold off and the charge on, in every account of the reservation."""
+    drop = worst if before == "held" else NOTHING
+    add = new_charge.minus(charged)
+    unconfirmed = new_charge.nusd if after == "forfeited" else 0
+    unconfirmed -= charged.nusd if before == "forfeited" else 0
+    changes: list[Change] = []
+    for path, key in accounts:
+        db.execute(
+            "UPDATE account SET settled_nusd = settled_nusd + ?, "
+            "settled_tokens = settled_tokens + ?, "
+            "settled_fresh_tokens = settled_fresh_tokens + ?, settled_calls = settled_calls + ?, "
+            "held_nusd = held_nusd - ?, held_tokens = held_tokens - ?, "
+            "held_fresh_tokens = held_fresh_tokens - ?, held_calls = held_calls - ?, "
+            "unconfirmed_nusd = unconfirmed_nusd + ? WHERE path = ? AND window_key = ?",
+            (*add, *drop, unconfirmed, path, key),
+        )
+        row = db.execute(_ACCOUNT, (path,)).fetchone()
+        if row is None or all(limit is None for limit in row[4:]):
+            continue
+        sums = db.execute(_SUMS, (path, key)).fetchone() or _NO_SUMS
+        settled = Amount(*sums[:4])
+        changes.append(
+            Change(
+                path,
+                Limits(*row[4:]),
+                tuple(json.loads(row[3])),
+                settled.minus(add),
+                settled,
+                Amount(*sums[4:8]),
+            )
+        )
+    return tuple(changes)
+
+
+def _end(
+    db: sqlite3.Connection, reservation_id: str, state: ReservationState, charged: Amount
+) -> None:
+    db.execute(
+        "UPDATE reservation SET state = ?, charged_nusd = ?, charged_tokens = ?, "
+        "charged_fresh_tokens = ?, charged_calls = ? WHERE id = ?",
+        (state, *charged, reservation_id),
+    )
+
+
+def _write_call(db: sqlite3.Connection, call: CallRecord) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO call (id, task_id, at, record) VALUES (?,?,?,?)",
+        (call.call_id, call.task_id, call.started_at, json.dumps(call.to_dict())),
+    )
