@@ -63,7 +63,9 @@ class Budget(BaseModel):
         if self.calls == 0:
             raise InvalidLimit("a budget of 0 calls cannot answer; use 1 or more")
         if self.seconds is not None and not 0 < self.seconds <= LONGEST_SECONDS:
-            raise InvalidLimit(f"a limit of {self.seconds!r} seconds; use more than 0, up to a year")
+            raise InvalidLimit(
+                f"a limit of {self.seconds!r} seconds; use more than 0, up to a year"
+            )
 
     @property
     def limits(self) -> Limits:

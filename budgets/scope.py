@@ -52,7 +52,9 @@ def scope_chain(path: str) -> tuple[str, ...]:
     """
     segments = path.split("/")
     if len(segments) > _DEEPEST:
-        raise InvalidLimit(f"scope {path[:80]!r} has {len(segments)} levels; use at most {_DEEPEST}")
+        raise InvalidLimit(
+            f"scope {path[:80]!r} has {len(segments)} levels; use at most {_DEEPEST}"
+        )
     for segment in segments:
         if not _SEGMENT.match(segment):
             raise InvalidLimit(

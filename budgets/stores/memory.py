@@ -307,9 +307,7 @@ class MemoryStore:
             scope = sums.scope
             if scope.limits is not UNLIMITED:
                 changes.append(
-                    Change(
-                        scope.path, scope.limits, scope.thresholds, old, sums.settled, sums.held
-                    )
+                    Change(scope.path, scope.limits, scope.thresholds, old, sums.settled, sums.held)
                 )
         return tuple(changes)
 

@@ -1,0 +1,326 @@
+"""The ledger: the one place that changes spending.
+
+Every verb acts on a whole chain of scopes at once. What it finds out (a threshold crossed, a breach,
+an overrun, a forfeit) goes out as BudgetEvents, after the store has committed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from agentkit.budgets.amount import DIMENSIONS, Amount, Limits
+from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
+from agentkit.budgets.event import BudgetEvent, EventKind
+from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.margin import TokenMargins
+from agentkit.budgets.price import PriceBook
+from agentkit.budgets.scope import Scope, Window, scope_chain
+from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, Store
+from agentkit.budgets.stores import open_store
+from agentkit.budgets.task import OnBudgetEvent, Task, denied, new_id
+
+_log = logging.getLogger("agentkit.budgets")
+
+DEFAULT_SCOPE = "default"
+_EXPIRE_EVERY_SECONDS = 5.0
+
+
+class Ledger:
+    """Reserves before a call, settles after it, over a tree of scopes.
+
+    >>> from agentkit.budgets import Budget, Ledger
+    >>> ledger = Ledger("memory://")
+    >>> task = ledger.open_task(scope="acme/support", budget=Budget(usd="0.05"))
+    >>> ledger.account("acme").held.nusd
+    0
+    """
+
+    def __init__(
+        self,
+        store: Store | str = "memory://",
+        *,
+        prices: PriceBook | None = None,
+        on_event: OnBudgetEvent | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """A ledger over `store`, an object or an address like `sqlite:///agentkit.db`.
+
+        `on_event` hears the events of every scope. Raises StoreError where the store cannot open.
+        """
+        self.store: Store = open_store(store) if isinstance(store, str) else store
+        self.prices = prices or PriceBook()
+        self.margins = TokenMargins()
+        self.clock = clock
+        self._on_event = on_event
+        self._listeners: dict[str, OnBudgetEvent] = {}
+        self._next_expiry = 0.0
+        self._lock = threading.Lock()
+
+    def set_limits(
+        self,
+        path: str,
+        limits: Limits,
+        *,
+        window: Window = "total",
+        timezone: str = "UTC",
+        thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    ) -> None:
+        """Give the scope at `path` these limits; its sums stay. Raises InvalidLimit."""
+        chain = scope_chain(path)
+        if len(chain) > 1:
+            self.store.ensure_scopes(chain[:-1])
+        self.store.put_scope(
+            Scope(
+                path=path,
+                limits=limits,
+                window=window,
+                timezone=timezone,
+                thresholds=tuple(thresholds),
+            )
+        )
+
+    def account(self, path: str) -> Account:
+        """The sums of one scope in its current window; raises ScopeMissing."""
+        return self.store.account(path)
+
+    def open_task(
+        self,
+        *,
+        scope: str = DEFAULT_SCOPE,
+        budget: Budget | None = None,
+        task_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        on_event: OnBudgetEvent | None = None,
+        models: Sequence[str] = (),
+        thread_id: str | None = None,
+    ) -> Task:
+        """A task that spends under `scope`; the same `task_id` again takes up where it was."""
+        budget = budget or Budget()
+        task_id = task_id or new_id()
+        known = self.store.task(task_id)
+        scope = known.scope if known is not None else scope
+        path = f"{scope}/~{task_id}"
+        chain = scope_chain(path)
+        self.store.ensure_scopes(chain[:-1])
+        self.store.put_scope(Scope(path=path, limits=budget.limits, thresholds=budget.thresholds))
+        record = known or TaskRecord(
+            task_id=task_id,
+            scope=scope,
+            started_at=self.clock(),
+            budget=budget.model_dump(mode="json", exclude_defaults=True),
+            models=tuple(models),
+            tags=dict(tags or {}),
+            thread_id=thread_id,
+        )
+        self.store.put_task(record)
+        calls = self.store.calls(task_id) if known is not None else []
+        task = Task(self, record=record, budget=budget, path=path, chain=chain, calls=calls)
+        self._listeners[path] = task.hear
+        if on_event is not None:
+            task.listen(on_event)
+        return task
+
+    def reserve(
+        self,
+        reservation_id: str,
+        worst: Amount,
+        paths: Sequence[str],
+        *,
+        lease_seconds: float,
+        fingerprint: str = "",
+        dispatched: bool = True,
+        announce: bool = True,
+    ) -> Grant:
+        """Hold `worst` in all of `paths`, or raise BudgetExceeded with nothing held.
+
+        `announce=False` leaves the breach event to a caller who may ask for less first.
+        """
+        answer = self.try_reserve(
+            reservation_id,
+            worst,
+            paths,
+            lease_seconds=lease_seconds,
+            fingerprint=fingerprint,
+            dispatched=dispatched,
+        )
+        if isinstance(answer, Grant):
+            return answer
+        if announce:
+            self.announce_breach(answer)
+        raise denied(answer)
+
+    def try_reserve(
+        self,
+        reservation_id: str,
+        worst: Amount,
+        paths: Sequence[str],
+        *,
+        lease_seconds: float,
+        fingerprint: str = "",
+        dispatched: bool = True,
+    ) -> Grant | Denial:
+        """Like `reserve`, but a denial is an answer: callers may ask again for less."""
+        self.expire_due()
+        return self.store.reserve(
+            reservation_id,
+            worst,
+            paths,
+            lease_seconds=lease_seconds,
+            fingerprint=fingerprint,
+            dispatched=dispatched,
+        )
+
+    def renew(self, reservation_id: str, *, lease_seconds: float, dispatched: bool = True) -> bool:
+        """Extend a lease from now; False where it is no longer held."""
+        return self.store.renew(reservation_id, lease_seconds=lease_seconds, dispatched=dispatched)
+
+    def settle(
+        self, reservation_id: str, actual: Amount, *, call: CallRecord | None = None
+    ) -> Settlement:
+        """Charge what the call really took. A second settle changes nothing."""
+        settlement = self.store.settle(reservation_id, actual, call=call)
+        self._announce(settlement)
+        return settlement
+
+    def forfeit(
+        self, reservation_id: str, worst: Amount, *, call: CallRecord | None = None
+    ) -> Settlement:
+        """Charge the worst case, for the provider may have billed; a later settle corrects it."""
+        settlement = self.store.settle(reservation_id, worst, confirmed=False, call=call)
+        self._announce(settlement)
+        return settlement
+
+    def release(self, reservation_id: str, *, call: CallRecord | None = None) -> Settlement:
+        """Give all of it back: only where the request provably never left."""
+        return self.store.release(reservation_id, call=call)
+
+    def expire_due(self) -> list[Settlement]:
+        """End reservations whose lease is over; at most every five seconds, from `reserve`."""
+        now = self.clock()
+        if now < self._next_expiry:
+            return []
+        with self._lock:
+            if now < self._next_expiry:
+                return []
+            self._next_expiry = now + _EXPIRE_EVERY_SECONDS
+        ended = self.store.expire()
+        for settlement in ended:
+            self._announce(settlement)
+        return ended
+
+    def announce_breach(self, denial: Denial) -> None:
+        """Tell the owners of a scope that a reservation was denied."""
+        self._send(
+            "breach",
+            denial.path,
+            dimension_index=DIMENSIONS.index(denial.dimension),
+            limit=denial.limit,
+            settled=denial.settled,
+            held=denial.held,
+            asked=denial.asked,
+        )
+
+    def announce_landing(self, path: str, held: Amount) -> None:
+        """Tell the owners of a task that its final answer comes from the reserve."""
+        index = 0 if held.nusd else 1
+        self._send("landing", path, dimension_index=index, limit=None, settled=0, held=held[index])
+
+    def close_task(self, task: Task, record: TaskRecord) -> None:
+        """Write the task's end and let its scope go."""
+        self.store.put_task(record)
+        self.store.drop_scope(task.path)
+        self._listeners.pop(task.path, None)
+
+    def add_event(self, event: EventRecord) -> None:
+        """Append to a task's story."""
+        self.store.add_event(event)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    def _announce(self, settlement: Settlement) -> None:
+        """Events of one settlement: each threshold is crossed by exactly one of them."""
+        for change in settlement.changes:
+            self._announce_thresholds(change)
+        if settlement.after == "forfeited" and settlement.before == "held":
+            self._announce_amount("forfeit", settlement, settlement.charged)
+        if any(settlement.overrun):
+            self._announce_amount("overrun", settlement, settlement.overrun)
+
+    def _announce_thresholds(self, change: Change) -> None:
+        for index, limit in enumerate(change.limits):
+            if not limit or change.before[index] == change.after[index]:
+                continue
+            for fraction in change.thresholds:
+                if change.before[index] < fraction * limit <= change.after[index]:
+                    self._send(
+                        "threshold",
+                        change.path,
+                        dimension_index=index,
+                        limit=limit,
+                        settled=change.after[index],
+                        held=change.held[index],
+                        fraction=fraction,
+                    )
+
+    def _announce_amount(self, kind: EventKind, settlement: Settlement, amount: Amount) -> None:
+        index = next((i for i, value in enumerate(amount) if value), 0)
+        path = settlement.changes[-1].path if settlement.changes else ""
+        last = settlement.changes[-1] if settlement.changes else None
+        self._send(
+            kind,
+            path,
+            dimension_index=index,
+            limit=last.limits[index] if last else None,
+            settled=last.after[index] if last else 0,
+            held=last.held[index] if last else 0,
+            asked=amount[index],
+        )
+
+    def _send(
+        self,
+        kind: EventKind,
+        path: str,
+        *,
+        dimension_index: int,
+        limit: int | None,
+        settled: int,
+        held: int,
+        asked: int = 0,
+        fraction: float | None = None,
+    ) -> None:
+        _, marker, task_id = path.rpartition("/~")
+        event = BudgetEvent(
+            kind=kind,
+            scope=path,
+            task_id=task_id if marker else None,
+            dimension=DIMENSIONS[dimension_index],
+            limit=limit,
+            settled=settled,
+            held=held,
+            asked=asked,
+            fraction=fraction,
+            at_seconds=self.clock(),
+        )
+        _log.info("budget %s in %s: %s", event.kind, event.scope, event.dimension)
+        own = self._listeners.get(path)
+        below = [own] if own else self._listeners_below(path)
+        for listener in (*below, self._on_event):
+            if listener is not None:
+                _tell(listener, event)
+
+    def _listeners_below(self, path: str) -> list[OnBudgetEvent]:
+        """A scope above tasks concerns every task that spends from it."""
+        prefix = f"{path}/"
+        return [hear for at, hear in list(self._listeners.items()) if at.startswith(prefix)]
+
+
+def _tell(listener: OnBudgetEvent, event: BudgetEvent) -> None:
+    try:
+        listener(event)
+    except Exception:  # a listener's fault must never undo or stop a settlement
+        _log.exception("a budget listener failed on a %s event", event.kind)

@@ -1,0 +1,490 @@
+"""One task's hold on the ledger: what its calls may cost, its deadline, its landing reserve."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from agentkit.budgets.amount import NOTHING, UNLIMITED, Amount, Limits, amount_of
+from agentkit.budgets.budget import Budget
+from agentkit.budgets.errors import BudgetExceeded, BudgetTooSmall, DeadlineExceeded
+from agentkit.budgets.event import BudgetEvent, Decision, Extend, Land, Stop
+from agentkit.budgets.journal import (
+    CallRecord,
+    CallStatus,
+    EventRecord,
+    Outcome,
+    Purpose,
+    TaskRecord,
+)
+from agentkit.budgets.price import CacheWrite, Price
+from agentkit.budgets.store import Denial
+from agentkit.budgets.usage import Usage
+
+if TYPE_CHECKING:
+    from agentkit.budgets.ledger import Ledger
+
+OnBudgetEvent = Callable[[BudgetEvent], Decision | None]
+
+_LANDING_LEASE_SECONDS = 3600.0
+_LANDING_SHARE_OF_SECONDS = 0.1
+_LONGEST_LANDING_SECONDS = 15.0
+_CLAMP_ROUNDS = 8
+_NOT_BILLED = ("rejected", "released")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallPlan:
+    """A model call about to be made, as the ledger needs to know it.
+
+    `input_tokens` is a true bound (margin included), `counted_input_tokens` our own count.
+    `wanted_output_tokens` is clamped to what the limits allow, but not below
+    `least_output_tokens`: then the call is denied.
+    """
+
+    price: Price
+    counted_input_tokens: int
+    input_tokens: int
+    wanted_output_tokens: int
+    least_output_tokens: int = 1
+    cache_write: CacheWrite = "none"
+    purpose: Purpose = "step"
+    step: int = 0
+    tier: int = 0
+    attempt: int = 1
+    tools_offered: tuple[str, ...] = ()
+    lease_seconds: float = 150.0
+    fingerprint: str = ""
+
+    def worst(self, output_tokens: int) -> Amount:
+        """The most that the call can take with its output clamped to `output_tokens`."""
+        tokens = self.input_tokens + output_tokens
+        nusd = self.price.worst_nusd(self.input_tokens, output_tokens, self.cache_write)
+        return Amount(nusd, tokens, tokens, 1)
+
+    def affordable_output(self, room: Limits) -> int | None:
+        """Most output tokens that fit in `room`; None where nothing binds."""
+        bounds = [
+            None if room.nusd is None else self._for_money(room.nusd),
+            None if room.tokens is None else room.tokens - self.input_tokens,
+            None if room.fresh_tokens is None else room.fresh_tokens - self.input_tokens,
+            -1 if room.calls is not None and room.calls < 1 else None,
+        ]
+        binding = [bound for bound in bounds if bound is not None]
+        return min(binding) if binding else None
+
+    def _for_money(self, nusd: int) -> int | None:
+        return self.price.affordable_output_tokens(nusd, self.input_tokens, self.cache_write)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldCall:
+    """A call whose worst case is held: send it with `max_output_tokens`, then end it once."""
+
+    call_id: str
+    index: int
+    plan: CallPlan
+    worst: Amount
+    max_output_tokens: int
+    started_at: float
+    started_clock: float
+
+
+class Task:
+    """Spends from its own scope and all scopes above it. Safe from many threads."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        record: TaskRecord,
+        budget: Budget,
+        path: str,
+        chain: Sequence[str],
+        calls: Iterable[CallRecord] = (),
+    ) -> None:
+        self.ledger = ledger
+        self.budget = budget
+        self.path = path
+        self._record = record
+        self._chain = tuple(chain)
+        self._limits = budget.limits
+        self._seconds = budget.seconds
+        self._calls = {call.call_id: call for call in calls}
+        self._index = max((call.index for call in self._calls.values()), default=0)
+        self._started = time.monotonic()
+        self._listener: OnBudgetEvent | None = None
+        self._landing: tuple[str, Amount] | None = None
+        self._landing_renewed = 0.0
+        self._pending: Literal["land", "stop"] | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def task_id(self) -> str:
+        """Unique, sortable by the time the task began."""
+        return self._record.task_id
+
+    @property
+    def scope(self) -> str:
+        """The scope that the task spends under."""
+        return self._record.scope
+
+    @property
+    def record(self) -> TaskRecord:
+        """The task with its sums so far."""
+        with self._lock:
+            calls = list(self._calls.values())
+        usage = Usage()
+        for call in calls:
+            usage = usage + call.usage
+        return replace(
+            self._record,
+            calls=sum(call.status not in _NOT_BILLED for call in calls),
+            usage=usage,
+            cost_nusd=sum(call.cost_nusd for call in calls),
+            unconfirmed_nusd=sum(call.cost_nusd for call in calls if not call.confirmed),
+        )
+
+    @property
+    def calls(self) -> list[CallRecord]:
+        """The calls that have ended, in the order they were begun."""
+        with self._lock:
+            return sorted(self._calls.values(), key=lambda call: call.index)
+
+    @property
+    def wish(self) -> Literal["land", "stop"] | None:
+        """What a callback asked for: to give the answer now, or to stop without one."""
+        return self._pending
+
+    def listen(self, listener: OnBudgetEvent) -> None:
+        """Hear this task's events; what `listener` returns is carried out."""
+        self._listener = listener
+
+    def hear(self, event: BudgetEvent) -> None:
+        """Take an event of this task, or of a scope above it, from the ledger."""
+        self.note(f"budget_{event.kind}", _told(event), data=_facts(event))
+        if self._listener is not None:
+            self.decide(self._listener(event))
+
+    def decide(self, decision: Decision | None) -> None:
+        """Carry out what a callback answered."""
+        match decision:
+            case Extend():
+                self.extend(decision)
+            case Land():
+                self._pending = self._pending or "land"
+            case Stop():
+                self._pending = "stop"
+            case None:
+                pass
+
+    def extend(self, extension: Extend) -> None:
+        """Raise the limits that the task has; raises InvalidLimit for negative values."""
+        more = extension.amount()
+        with self._lock:
+            raised = zip(self._limits, more, strict=True)
+            self._limits = Limits(*(None if a is None else a + b for a, b in raised))
+            if self._seconds is not None:
+                self._seconds += max(0.0, extension.seconds)
+            self.ledger.set_limits(self.path, self._limits, thresholds=self.budget.thresholds)
+        self.note("budget_extended", "the budget was extended", data=more._asdict())
+
+    def room(self) -> Limits:
+        """What is left for this task, under its own limits and those of all scopes above."""
+        least = UNLIMITED
+        for account in self.ledger.store.accounts(self._chain):
+            least = least.least(account.available)
+        return least
+
+    def seconds_left(self, *, landing: bool = False) -> float | None:
+        """Seconds until steps must stop, or until the landing answer must; None without a limit."""
+        if self._seconds is None:
+            return None
+        kept = min(self._seconds * _LANDING_SHARE_OF_SECONDS, _LONGEST_LANDING_SECONDS)
+        left = self._seconds - (time.monotonic() - self._started)
+        return left if landing else left - kept
+
+    def check_deadline(self, *, landing: bool = False) -> None:
+        """Raise DeadlineExceeded once the seconds are used up."""
+        left = self.seconds_left(landing=landing)
+        if left is not None and left <= 0 and self._seconds is not None:
+            elapsed = time.monotonic() - self._started
+            raise DeadlineExceeded(limit_seconds=self._seconds, elapsed_seconds=elapsed)
+
+    def hold_landing(self, worst: Amount) -> None:
+        """Keep `worst` aside for the final answer, in every scope, from now on.
+
+        Raises BudgetTooSmall where a limit is below it, BudgetExceeded where a shared scope has
+        too little left.
+        """
+        reservation_id = f"{self.task_id}.landing"
+        answer = self.ledger.try_reserve(
+            reservation_id,
+            worst,
+            self._chain,
+            lease_seconds=self._landing_lease(),
+            dispatched=False,
+        )
+        if isinstance(answer, Denial):
+            self.ledger.announce_breach(answer)
+            if answer.path == self.path and answer.settled == 0:
+                raise BudgetTooSmall(
+                    dimension=answer.dimension,
+                    needed=answer.asked,
+                    limit=answer.limit,
+                    scope=answer.path,
+                )
+            raise denied(answer)
+        if answer.state == "held":
+            self._landing = (reservation_id, worst)
+            self._landing_renewed = time.monotonic()
+
+    def keep_landing(self) -> None:
+        """Renew the lease of the landing reserve once half of it is over."""
+        held = self._landing
+        if held and time.monotonic() - self._landing_renewed > self._landing_lease() / 2:
+            self._landing_renewed = time.monotonic()
+            self.ledger.renew(held[0], lease_seconds=self._landing_lease(), dispatched=False)
+
+    def hold_call(self, plan: CallPlan) -> HeldCall:
+        """Hold the worst case of a call, its output clamped to what every limit allows.
+
+        Raises BudgetExceeded or DeadlineExceeded, with nothing held and nothing to be sent.
+        """
+        self.check_deadline(landing=plan.purpose == "landing")
+        index, call_id = self._next_call()
+        output = plan.wanted_output_tokens
+        denial: Denial | None = None
+        for _ in range(_CLAMP_ROUNDS):
+            answer = self.ledger.try_reserve(
+                call_id,
+                plan.worst(output),
+                self._chain,
+                lease_seconds=plan.lease_seconds,
+                fingerprint=plan.fingerprint,
+            )
+            if not isinstance(answer, Denial):
+                return self._held(call_id, index, plan, answer.worst, output)
+            denial = answer
+            affordable = plan.affordable_output(self.room())
+            if affordable is not None and affordable < plan.least_output_tokens:
+                break
+            output = output if affordable is None else min(output, affordable)
+        assert denial is not None
+        self.ledger.announce_breach(denial)
+        raise denied(denial)
+
+    def hold_landing_call(self, plan: CallPlan) -> HeldCall:
+        """Turn the landing reserve into the call for the final answer; it can be used once."""
+        reserve, self._landing = self._landing, None
+        if reserve is None or not self._take_over(reserve, plan):
+            return self.hold_call(plan)
+        reservation_id, worst = reserve
+        index, _ = self._next_call()
+        output = plan.affordable_output(Limits(*worst))
+        output = min(plan.wanted_output_tokens, output or plan.wanted_output_tokens)
+        self.ledger.announce_landing(self.path, worst)
+        return self._held(reservation_id, index, plan, worst, output)
+
+    def settle_call(
+        self,
+        held: HeldCall,
+        usage: Usage,
+        *,
+        status: CallStatus = "ok",
+        cost_nusd: int | None = None,
+        error: str | None = None,
+        tools_called: tuple[str, ...] = (),
+        confidence: float | None = None,
+        accepted: bool | None = None,
+        reason: str | None = None,
+    ) -> CallRecord:
+        """Charge reported usage, learn from it, and write the call's record with it.
+
+        `cost_nusd` overrides the price book where the provider reports what it billed.
+        """
+        price = held.plan.price
+        cost = price.cost_nusd(usage) if cost_nusd is None else cost_nusd
+        record = replace(
+            self._call_record(held, status, error),
+            usage=usage,
+            cost_nusd=cost,
+            cost_source=price.source if cost_nusd is None else "provider",
+            tools_called=tools_called,
+            confidence=confidence,
+            accepted=accepted,
+            reason=reason,
+        )
+        self._keep(record)
+        self.ledger.settle(held.call_id, amount_of(usage, cost_nusd=cost), call=record)
+        self.ledger.margins.learn(
+            counted_tokens=held.plan.counted_input_tokens,
+            reported_tokens=usage.input_tokens,
+            model=price.model,
+            provider=price.provider,
+        )
+        return record
+
+    def forfeit_call(self, held: HeldCall, *, status: CallStatus, error: str) -> CallRecord:
+        """Charge the worst case: the request left, and no usage came back."""
+        record = replace(
+            self._call_record(held, status, error),
+            usage=Usage(input_tokens=held.plan.input_tokens, output_tokens=held.max_output_tokens),
+            cost_nusd=held.worst.nusd,
+            confirmed=False,
+        )
+        self._keep(record)
+        self.ledger.forfeit(held.call_id, held.worst, call=record)
+        return record
+
+    def reject_call(self, held: HeldCall, *, error: str) -> CallRecord:
+        """Charge nothing: the provider answered with an error that it does not bill."""
+        record = self._call_record(held, "rejected", error)
+        self._keep(record)
+        self.ledger.settle(held.call_id, NOTHING, call=record)
+        return record
+
+    def release_call(self, held: HeldCall, *, error: str) -> CallRecord:
+        """Give everything back: the request provably never left."""
+        record = self._call_record(held, "rejected", error)
+        self._keep(record)
+        self.ledger.release(held.call_id, call=record)
+        return record
+
+    def note(
+        self, kind: str, text: str, *, step: int = 0, data: Mapping[str, object] | None = None
+    ) -> None:
+        """Add a line to the task's story; `text` holds no message contents."""
+        self.ledger.add_event(
+            EventRecord(
+                task_id=self.task_id,
+                at=self.ledger.clock(),
+                kind=kind,
+                step=step,
+                text=text,
+                data=data or {},
+            )
+        )
+
+    def close(
+        self,
+        outcome: Outcome,
+        *,
+        reason: str | None = None,
+        steps: int = 0,
+        escalations: int = 0,
+        trace_id: str = "",
+    ) -> TaskRecord:
+        """End the task: give back the landing reserve and write its record."""
+        if self._landing is not None:
+            self.ledger.release(self._landing[0])
+            self._landing = None
+        record = replace(
+            self.record,
+            ended_at=self.ledger.clock(),
+            outcome=outcome,
+            reason=reason,
+            steps=steps,
+            escalations=escalations,
+            trace_id=trace_id,
+        )
+        self._record = record
+        self.ledger.close_task(self, record)
+        return record
+
+    def _take_over(self, reserve: tuple[str, Amount], plan: CallPlan) -> bool:
+        """True where the reserve is still held and covers the call."""
+        reservation_id, worst = reserve
+        output = plan.affordable_output(Limits(*worst))
+        if output is not None and output < plan.least_output_tokens:
+            self.ledger.release(reservation_id)
+            return False
+        return self.ledger.renew(reservation_id, lease_seconds=plan.lease_seconds)
+
+    def _landing_lease(self) -> float:
+        return max(_LANDING_LEASE_SECONDS, self._seconds or 0.0)
+
+    def _next_call(self) -> tuple[int, str]:
+        with self._lock:
+            self._index += 1
+            return self._index, f"{self.task_id}.{self._index}.{secrets.token_hex(3)}"
+
+    def _held(
+        self, call_id: str, index: int, plan: CallPlan, worst: Amount, output: int
+    ) -> HeldCall:
+        return HeldCall(
+            call_id=call_id,
+            index=index,
+            plan=plan,
+            worst=worst,
+            max_output_tokens=output,
+            started_at=self.ledger.clock(),
+            started_clock=time.perf_counter(),
+        )
+
+    def _keep(self, record: CallRecord) -> None:
+        with self._lock:
+            self._calls[record.call_id] = record
+
+    def _call_record(self, held: HeldCall, status: CallStatus, error: str | None) -> CallRecord:
+        plan = held.plan
+        return CallRecord(
+            call_id=held.call_id,
+            task_id=self.task_id,
+            scope=self.scope,
+            step=plan.step,
+            index=held.index,
+            attempt=plan.attempt,
+            purpose=plan.purpose,
+            tier=plan.tier,
+            model=plan.price.model,
+            provider=plan.price.provider,
+            status=status,
+            error=error,
+            started_at=held.started_at,
+            latency_seconds=time.perf_counter() - held.started_clock,
+            estimated_input_tokens=plan.counted_input_tokens,
+            max_output_tokens=held.max_output_tokens,
+            cost_source=plan.price.source,
+            priced_on=str(plan.price.priced_on) if plan.price.priced_on else None,
+            tools_offered=plan.tools_offered,
+            tags=self._record.tags,
+        )
+
+
+def new_id() -> str:
+    """A task id that sorts by time: milliseconds and 40 random bits, in hexadecimal."""
+    return f"{time.time_ns() // 1_000_000:011x}{secrets.token_hex(5)}"
+
+
+def denied(denial: Denial) -> BudgetExceeded:
+    """The error that a denial becomes."""
+    return BudgetExceeded(
+        scope=denial.path,
+        dimension=denial.dimension,
+        asked=denial.asked,
+        available=denial.available,
+        limit=denial.limit,
+    )
+
+
+def _told(event: BudgetEvent) -> str:
+    if event.kind == "threshold" and event.fraction is not None:
+        return f"{event.fraction:.0%} of the {event.dimension} limit of {event.scope} is spent"
+    return f"{event.kind} in {event.scope}"
+
+
+def _facts(event: BudgetEvent) -> dict[str, object]:
+    return {
+        "scope": event.scope,
+        "dimension": event.dimension,
+        "limit": event.limit,
+        "settled": event.settled,
+        "held": event.held,
+        "asked": event.asked,
+        "fraction": event.fraction,
+    }
