@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from agentkit.budgets.amount import DIMENSIONS, Amount, Limits
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
@@ -106,7 +107,7 @@ class Ledger:
         chain = scope_chain(path)
         self.store.ensure_scopes(chain[:-1])
         self.store.put_scope(Scope(path=path, limits=budget.limits, thresholds=budget.thresholds))
-        record = known or TaskRecord(
+        record = replace(known, ended_at=None, outcome=None) if known else TaskRecord(
             task_id=task_id,
             scope=scope,
             started_at=self.clock(),
@@ -228,10 +229,11 @@ class Ledger:
         index = 0 if held.nusd else 1
         self._send("landing", path, dimension_index=index, limit=None, settled=0, held=held[index])
 
-    def close_task(self, task: Task, record: TaskRecord) -> None:
+    def close_task(self, task: Task, record: TaskRecord, *, keep_scope: bool = False) -> None:
         """Write the task's end and let its scope go."""
         self.store.put_task(record)
-        self.store.drop_scope(task.path)
+        if not keep_scope:
+            self.store.drop_scope(task.path)
         self._listeners.pop(task.path, None)
 
     def add_event(self, event: EventRecord) -> None:

@@ -275,6 +275,8 @@ class Task:
                 break
             output = output if affordable is None else min(output, affordable)
         assert denial is not None
+        least = plan.worst(plan.least_output_tokens)._asdict()[denial.dimension]
+        denial = denial._replace(asked=max(least, denial.available + 1))
         self.ledger.announce_breach(denial)
         raise denied(denial)
 
@@ -378,8 +380,12 @@ class Task:
         steps: int = 0,
         escalations: int = 0,
         trace_id: str = "",
+        resumable: bool = False,
     ) -> TaskRecord:
-        """End the task: give back the landing reserve and write its record."""
+        """End the task: give back the landing reserve and write its record.
+
+        A `resumable` task keeps its scope, so that what it spent still counts when it goes on.
+        """
         if self._landing is not None:
             self.ledger.release(self._landing[0])
             self._landing = None
@@ -393,7 +399,7 @@ class Task:
             trace_id=trace_id,
         )
         self._record = record
-        self.ledger.close_task(self, record)
+        self.ledger.close_task(self, record, keep_scope=resumable)
         return record
 
     def _take_over(self, reserve: tuple[str, Amount], plan: CallPlan) -> bool:

@@ -1,0 +1,407 @@
+"""The agent: models from cheap to dear, tools, a budget, and a graph that keeps to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
+
+from agentkit.budgets.budget import Budget
+from agentkit.budgets.errors import PriceUnknown
+from agentkit.budgets.event import BudgetEvent, Decision
+from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger
+from agentkit.budgets.task import new_id
+from agentkit.checkpoint import Checkpointer, open_checkpointer
+from agentkit.errors import ConfigError, NotResumable
+from agentkit.graph import Graph, Work, build_graph
+from agentkit.landing import LandingPlan, landing_tier, plan_landing
+from agentkit.models.tier import Tier, tier_of
+from agentkit.nodes.act import aact, act
+from agentkit.nodes.land import Check, land
+from agentkit.nodes.prepare import begin, prepare
+from agentkit.nodes.think import think
+from agentkit.result import TaskResult, result_of
+from agentkit.run import OnProgress, Run
+from agentkit.state import AgentState
+from agentkit.telemetry.trace import TaskTrace
+from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
+from agentkit.tools.limits import ExecutionLimits
+
+_DEFAULT_MAX_STEPS = 500
+_DEFAULT_LIMITS = ExecutionLimits()
+_SUPERSTEPS_A_STEP = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextDelta:
+    """A piece of an answer while it is written."""
+
+    text: str
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepDone:
+    """A node of the graph that has ended."""
+
+    node: str
+    step: int
+
+
+StreamEvent = TextDelta | StepDone | TaskResult
+
+
+class Agent:
+    """Runs tasks on the cheapest model that can, under a budget that holds.
+
+    >>> from agentkit import Agent, Budget
+    >>> agent = Agent(models=["local:pocket"], budget=Budget(calls=5))  # doctest: +SKIP
+    >>> agent.run("play some jazz").outcome  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str | BaseChatModel],
+        tools: Sequence[ToolSource | ToolSpec] | ToolCatalogue = (),
+        *,
+        budget: Budget | None = None,
+        ledger: str | Ledger = "memory://",
+        on_budget: Callable[[BudgetEvent], Decision | None] | None = None,
+        check: Check | None = None,
+        system: str = "",
+        name: str = "agent",
+        checkpoint: str | Checkpointer | None = None,
+        tool_limits: ExecutionLimits = _DEFAULT_LIMITS,
+        max_steps: int = _DEFAULT_MAX_STEPS,
+    ) -> None:
+        """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
+        to do about it.
+        """
+        if not models:
+            raise ConfigError("models=[] is empty; name at least one, like models=['local:pocket']")
+        if max_steps < 1:
+            raise ConfigError(f"max_steps={max_steps}; use 1 or more")
+        self.name = name
+        self.budget = budget or Budget()
+        self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
+        self.tiers: tuple[Tier, ...] = tuple(tier_of(m, i) for i, m in enumerate(models))
+        self.catalogue = tools if isinstance(tools, ToolCatalogue) else ToolCatalogue(tools)
+        self._on_budget = on_budget
+        self._check = check
+        self._system = SystemMessage(system) if system else None
+        self._system_text = system
+        self._tool_limits = tool_limits
+        self._max_steps = max_steps
+        self._runs: dict[str, tuple[Run, LandingPlan | None]] = {}
+        self._lock = threading.Lock()
+        saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint
+        self._saves = saver is not None
+        self.graph: Graph = build_graph(self, name=name, checkpointer=saver)
+
+    def run(
+        self,
+        request: str,
+        *,
+        scope: str = DEFAULT_SCOPE,
+        tags: Mapping[str, str] | None = None,
+        thread_id: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> TaskResult:
+        """Carry out `request` and wait for its end.
+
+        Running out of budget is an outcome, not an exception. Raises BudgetTooSmall and PriceUnknown
+        before anything is sent. Ctrl-C is settled, then raised; with a checkpointer `resume` goes
+        on from there.
+        """
+        run, config = self._begin(request, scope, tags, thread_id, on_progress)
+        return self._finish(run, self._invoke(run, _inputs(request, run), config))
+
+    async def arun(
+        self,
+        request: str,
+        *,
+        scope: str = DEFAULT_SCOPE,
+        tags: Mapping[str, str] | None = None,
+        thread_id: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> TaskResult:
+        """As `run`, on the event loop; a cancellation is settled, then raised."""
+        run, config = self._begin(request, scope, tags, thread_id, on_progress)
+        return self._finish(run, await self._ainvoke(run, _inputs(request, run), config))
+
+    def resume(self, thread_id: str, *, on_progress: OnProgress | None = None) -> TaskResult:
+        """Go on with the task that was interrupted under `thread_id`; raises NotResumable."""
+        run, config = self._take_up(thread_id, on_progress)
+        return self._finish(run, self._invoke(run, None, config))
+
+    async def aresume(self, thread_id: str, *, on_progress: OnProgress | None = None) -> TaskResult:
+        """As `resume`, on the event loop."""
+        run, config = self._take_up(thread_id, on_progress)
+        return self._finish(run, await self._ainvoke(run, None, config))
+
+    def stream(
+        self,
+        request: str,
+        *,
+        scope: str = DEFAULT_SCOPE,
+        tags: Mapping[str, str] | None = None,
+        thread_id: str | None = None,
+    ) -> Iterator[StreamEvent]:
+        """The answer as it is written, each node as it ends, and the TaskResult last."""
+        run, config = self._begin(request, scope, tags, thread_id, None)
+        final: AgentState = {}
+        with self._guard(run):
+            for mode, part in self.graph.stream(
+                cast(Any, _inputs(request, run)),
+                config,
+                stream_mode=["messages", "updates", "values"],
+            ):
+                if mode == "values":
+                    final = cast(AgentState, part)
+                else:
+                    yield from _stream_events(mode, part, final.get("step", 0))
+        yield self._finish(run, final)
+
+    async def astream(
+        self,
+        request: str,
+        *,
+        scope: str = DEFAULT_SCOPE,
+        tags: Mapping[str, str] | None = None,
+        thread_id: str | None = None,
+    ) -> AsyncIterator[StreamEvent]:
+        """As `stream`, on the event loop."""
+        run, config = self._begin(request, scope, tags, thread_id, None)
+        final: AgentState = {}
+        with self._guard(run):
+            async for mode, part in self.graph.astream(
+                cast(Any, _inputs(request, run)),
+                config,
+                stream_mode=["messages", "updates", "values"],
+            ):
+                if mode == "values":
+                    final = cast(AgentState, part)
+                else:
+                    for event in _stream_events(mode, part, final.get("step", 0)):
+                        yield event
+        yield self._finish(run, final)
+
+    # What the graph's nodes call.
+
+    def run_of(self, state: AgentState, config: RunnableConfig) -> Run:
+        """The running task of `state`; one is opened where the graph was invoked directly."""
+        task_id = state.get("task_id", "")
+        known = self._runs.get(task_id)
+        if known is not None:
+            return known[0]
+        thread_id = config.get("configurable", {}).get("thread_id")
+        request = begin(state).text
+        return self._open(
+            request,
+            scope=DEFAULT_SCOPE,
+            tags=None,
+            task_id=task_id or new_id(),
+            thread_id=None if thread_id is None else str(thread_id),
+            on_progress=None,
+        )
+
+    def prepare(self, state: AgentState, run: Run) -> AgentState:
+        """See `agentkit.nodes.prepare`."""
+        tier = self.tiers[state.get("tier", 0)]
+        update = prepare(state, run, tier=tier, tools=self.catalogue.openai_schemas())
+        if update.get("step", 0) > self._max_steps:
+            update |= {"ending": "budget", "reason": f"max_steps={self._max_steps} are used up"}
+        return update
+
+    def think(self, state: AgentState, run: Run) -> Work:
+        """See `agentkit.nodes.think`."""
+        return think(state, run, tiers=self.tiers, catalogue=self.catalogue, system=self._system)
+
+    def act(self, state: AgentState, run: Run) -> AgentState:
+        """See `agentkit.nodes.act`."""
+        return act(state, run, catalogue=self.catalogue, limits=self._tool_limits)
+
+    async def aact(self, state: AgentState, run: Run) -> AgentState:
+        """See `agentkit.nodes.act`."""
+        return await aact(state, run, catalogue=self.catalogue, limits=self._tool_limits)
+
+    def land(self, state: AgentState, run: Run) -> Work:
+        """See `agentkit.nodes.land`."""
+        _, plan = self._runs[run.task_id]
+        return land(state, run, plan=plan, system=self._system_text, check=self._check)
+
+    # Opening and closing.
+
+    def _begin(
+        self,
+        request: str,
+        scope: str,
+        tags: Mapping[str, str] | None,
+        thread_id: str | None,
+        on_progress: OnProgress | None,
+    ) -> tuple[Run, RunnableConfig]:
+        if not request.strip():
+            raise ConfigError("the request is empty; say what is to be done")
+        task_id = new_id()
+        thread_id = thread_id or task_id
+        run = self._open(
+            request,
+            scope=scope,
+            tags=tags,
+            task_id=task_id,
+            thread_id=thread_id,
+            on_progress=on_progress,
+        )
+        return run, self._config(thread_id)
+
+    def _take_up(
+        self, thread_id: str, on_progress: OnProgress | None
+    ) -> tuple[Run, RunnableConfig]:
+        config = self._config(thread_id)
+        if not self._saves:
+            raise NotResumable("this agent keeps no checkpoints; pass checkpoint='sqlite:///...'")
+        snapshot = self.graph.get_state(config)
+        state = cast(AgentState, snapshot.values)
+        if not state.get("task_id") or not snapshot.next:
+            raise NotResumable(f"nothing is left to do under thread {thread_id!r}")
+        run = self._open(
+            begin(state).text,
+            scope=DEFAULT_SCOPE,
+            tags=None,
+            task_id=state["task_id"],
+            thread_id=thread_id,
+            on_progress=on_progress,
+        )
+        return run, config
+
+    def _open(
+        self,
+        request: str,
+        *,
+        scope: str,
+        tags: Mapping[str, str] | None,
+        task_id: str,
+        thread_id: str | None,
+        on_progress: OnProgress | None,
+    ) -> Run:
+        self._require_prices()
+        task = self.ledger.open_task(
+            scope=scope,
+            budget=self.budget,
+            task_id=task_id,
+            tags=tags,
+            models=[tier.label for tier in self.tiers],
+            thread_id=thread_id,
+        )
+        trace = TaskTrace(task.record, agent_name=self.name)
+        run = Run(task, trace, on_budget=self._on_budget, on_progress=on_progress)
+        tier = landing_tier(self.tiers)
+        plan: LandingPlan | None = None
+        try:
+            if tier is not None:
+                plan = plan_landing(task, tier, self._system_text, request)
+                task.hold_landing(plan.worst)
+        except Exception as error:
+            trace.end(task.close("failed", reason=str(error), trace_id=trace.trace_id))
+            raise
+        with self._lock:
+            self._runs[task_id] = (run, plan)
+        return run
+
+    def _require_prices(self) -> None:
+        """A USD budget refuses an unpriced tier before anything is sent."""
+        if not self.budget.limits_money:
+            return
+        for tier in self.tiers:
+            if self.ledger.prices.price(tier.name, tier.provider).state == "unknown":
+                raise PriceUnknown(model=tier.name, provider=tier.provider)
+
+    def _config(self, thread_id: str) -> RunnableConfig:
+        return {
+            "configurable": {"thread_id": thread_id},
+            "recursion_limit": self._max_steps * _SUPERSTEPS_A_STEP + 10,
+        }
+
+    def _invoke(self, run: Run, inputs: AgentState | None, config: RunnableConfig) -> AgentState:
+        with self._guard(run):
+            return cast(AgentState, self.graph.invoke(cast(Any, inputs), config))
+
+    async def _ainvoke(
+        self, run: Run, inputs: AgentState | None, config: RunnableConfig
+    ) -> AgentState:
+        with self._guard(run):
+            return cast(AgentState, await self.graph.ainvoke(cast(Any, inputs), config))
+
+    def _guard(self, run: Run) -> _Guard:
+        return _Guard(self, run)
+
+    def _finish(self, run: Run, state: AgentState) -> TaskResult:
+        record = run.task.record
+        if record.outcome is None:
+            record = self.abandon(run, "an interrupt waits for input; resume the thread to go on")
+        with self._lock:
+            self._runs.pop(run.task_id, None)
+        return result_of(record, answer=state.get("answer", ""), calls=run.task.calls)
+
+    def abandon(self, run: Run, reason: str, *, failed: bool = False) -> Any:
+        """Close a task that did not come to its end; what it spent stays, and it can be resumed."""
+        with self._lock:
+            self._runs.pop(run.task_id, None)
+        record = run.task.close(
+            "failed" if failed else "cancelled",
+            reason=reason,
+            trace_id=run.trace.trace_id,
+            resumable=self._saves,
+        )
+        run.trace.end(record)
+        return record
+
+
+class _Guard:
+    """Closes the task when its graph is left by an exception."""
+
+    def __init__(self, agent: Agent, run: Run) -> None:
+        self._agent = agent
+        self._run = run
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
+        if error is None or self._run.task.record.outcome is not None:
+            return
+        failed = isinstance(error, Exception)
+        reason = f"{type(error).__name__}: {error}" if failed else type(error).__name__
+        self._agent.abandon(self._run, reason, failed=failed)
+
+
+def _inputs(request: str, run: Run) -> AgentState:
+    return {
+        "messages": [HumanMessage(request)],
+        "task_id": run.task_id,
+        "step": 0,
+        "tier": 0,
+        "escalations": 0,
+        "window_start": 0,
+        "ending": None,
+        "answer": "",
+        "reason": None,
+        "outcome": None,
+    }
+
+
+def _stream_events(mode: str, part: Any, step: int) -> Iterator[StreamEvent]:
+    if mode == "messages":
+        chunk, _ = part
+        text = chunk.text if chunk.type == "AIMessageChunk" else ""
+        if text:
+            yield TextDelta(text=text, step=step)
+    elif mode == "updates":
+        for node in part:
+            yield StepDone(node=node, step=step)

@@ -1,0 +1,78 @@
+"""Is a cheap answer good enough, or must a dearer tier be asked?
+
+Signals of a single answer: did the model abstain, is each call valid against its schema, how sure
+was the model (log-probabilities), is there an answer at all.
+"""
+
+from __future__ import annotations
+
+from langchain_core.messages import AIMessage
+
+from agentkit.metering import Review
+from agentkit.tools.catalogue import ToolCatalogue
+
+DEFAULT_LEAST_MEAN_LOGPROB = -1.0
+"""Floor on the mean log-probability a token of a local answer, for models without their own."""
+
+
+def review(
+    message: AIMessage, catalogue: ToolCatalogue, *, least_logprob: float | None = None
+) -> Review:
+    """Accept the answer of a tier that is not the dearest, or say why not.
+
+    `least_logprob` overrides the floor that the model states for the log-probability of its whole
+    answer (`response_metadata["logprobs"]["sum_floor"]`).
+    """
+    confidence = _confidence(message)
+    reason = (
+        _abstention(message)
+        or _emptiness(message)
+        or _invalid_call(message, catalogue)
+        or _doubt(message, least_logprob)
+    )
+    return Review(confidence=confidence, accepted=reason is None, reason=reason)
+
+
+def _abstention(message: AIMessage) -> str | None:
+    if not message.response_metadata.get("abstained"):
+        return None
+    return str(message.response_metadata.get("abstain_reason") or "the model abstained")
+
+
+def _emptiness(message: AIMessage) -> str | None:
+    if message.tool_calls or message.invalid_tool_calls or message.text.strip():
+        return None
+    return "the answer is empty"
+
+
+def _invalid_call(message: AIMessage, catalogue: ToolCatalogue) -> str | None:
+    if message.invalid_tool_calls:
+        return f"call to {message.invalid_tool_calls[0].get('name')!r} is not valid JSON"
+    for call in message.tool_calls:
+        spec = catalogue.get(call["name"])
+        if spec is None:
+            return f"call to unknown tool {call['name']!r}"
+        if spec.arguments.check(call["args"]).problems:
+            return f"call to {call['name']!r} does not fit its schema"
+    return None
+
+
+def _doubt(message: AIMessage, least_logprob: float | None) -> str | None:
+    """An unsure answer: its summed log-probability is under the floor."""
+    logprobs = message.response_metadata.get("logprobs")
+    if not isinstance(logprobs, dict) or not logprobs.get("count"):
+        return None
+    floor = least_logprob if least_logprob is not None else logprobs.get("sum_floor")
+    if floor is None:
+        floor = DEFAULT_LEAST_MEAN_LOGPROB * float(logprobs["count"])
+    total = float(logprobs["sum"])
+    if total >= float(floor):
+        return None
+    return f"unsure: log-probability {total:.2f} is under {float(floor):.2f}"
+
+
+def _confidence(message: AIMessage) -> float | None:
+    logprobs = message.response_metadata.get("logprobs")
+    if not isinstance(logprobs, dict) or not logprobs.get("count"):
+        return None
+    return float(logprobs["sum"])

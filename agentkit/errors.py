@@ -1,0 +1,34 @@
+"""What can go wrong above the budget.
+
+AgentError
+├── ModelNotFound      a model string that names nothing usable; says what to do
+├── ExtraMissing       an optional package is not installed; names the extra
+├── ConfigError        agentkit.toml, a tool reference or an argument that cannot be understood
+└── NotResumable       no stored state under this thread or task
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Parent of the errors that agentkit raises itself; budgets and tools have their own."""
+
+
+class ModelNotFound(AgentError):
+    """A model string that names nothing usable."""
+
+
+class ExtraMissing(AgentError, ImportError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, *, what: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f'{what} needs an optional package: pip install "agentkit[{extra}]"')
+
+
+class ConfigError(AgentError, ValueError):
+    """A configuration value that cannot be understood."""
+
+
+class NotResumable(AgentError):
+    """Nothing is stored under this thread or task."""

@@ -1,0 +1,258 @@
+"""A paid call: reserve the worst case, call with the output clamped, settle what was reported.
+
+Everything that spends goes through `metered_call`: the agent's steps, its landing answer, and
+models that users wrapped with `agentkit.metered`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.outputs import ChatResult
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_exponential_jitter
+
+from agentkit.budgets.errors import PriceUnknown
+from agentkit.budgets.journal import CallRecord, CallStatus, Purpose
+from agentkit.budgets.task import CallPlan, HeldCall, Task
+from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive
+from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
+from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
+from agentkit.models.usage import usage_of
+
+_ATTEMPTS = 4
+_LONGEST_WAIT_SECONDS = 20.0
+_BACKOFF = wait_exponential_jitter(initial=0.5, max=_LONGEST_WAIT_SECONDS)
+LEAST_OUTPUT_TOKENS = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Review:
+    """What was found out about an answer before its record is written."""
+
+    confidence: float | None = None
+    accepted: bool | None = None
+    reason: str | None = None
+
+
+class CallObserver(Protocol):
+    """Told of each attempt: when it is about to be sent, and when it has been settled."""
+
+    def begin_call(self, held: HeldCall) -> None: ...
+
+    def end_call(self, record: CallRecord) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A request to one tier.
+
+    `send` and `asend` carry it out with the output limit and the seconds that are left.
+    `input_tokens` is our own count where the caller keeps one.
+    """
+
+    tier: Tier
+    messages: Sequence[BaseMessage]
+    tools: ToolSchemas
+    send: Callable[[HeldCall, float | None], Reply]
+    asend: Callable[[HeldCall, float | None], Any]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    input_tokens: int | None = None
+    purpose: Purpose = "step"
+    step: int = 0
+    review: Callable[[AIMessage], Review] | None = None
+    observer: CallObserver | None = None
+    wanted_output_tokens: int | None = None
+    attempts: int = _ATTEMPTS
+
+
+def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
+    """Carry out `call` on the budget of `task`; each attempt is a reservation of its own.
+
+    Raises BudgetExceeded or DeadlineExceeded before anything is sent, PriceUnknown where money is
+    limited and the model has no price, and the provider's own error once attempts are used up.
+    """
+    blocking = task.ledger.store.blocking
+    plan = _plan(task, call)
+    attempt = 1
+    while True:
+        hold = task.hold_landing_call if _from_reserve(plan) else task.hold_call
+        held: HeldCall = yield Blocking(partial(hold, replace(plan, attempt=attempt)), blocking)
+        left = _seconds_left(task, call)
+        effect = Invoke(
+            partial(call.send, held, left), partial(call.asend, held, left), timeout_seconds=left
+        )
+        try:
+            if call.observer is not None:
+                call.observer.begin_call(held)
+            reply = yield effect
+        except BaseException as error:  # the money is settled whatever happened, then it goes on
+            _settle_failure(task, held, call, error, started=effect.started)
+            if attempt >= call.attempts or not is_transient(error):
+                raise
+            wait = _wait_seconds(attempt, error)
+            left = _seconds_left(task, call)
+            if left is not None and wait >= left:
+                raise
+            attempt += 1
+            yield Pause(wait)
+            continue
+        record = yield Blocking(partial(_settle, task, held, call, reply), blocking)
+        return reply, record
+
+
+class StreamedCall:
+    """A streamed call as a context: held on entry, settled on exit, however it is left.
+
+    Usage that arrived settles it; a stream that is cut, closed early or cancelled before that is
+    charged at its worst case. A request that provably never left is released.
+    """
+
+    def __init__(self, task: Task, call: Call) -> None:
+        self._task = task
+        self._call = call
+        self._held: HeldCall | None = None
+        self._usage: UsageMetadata | None = None
+        self._tools: list[str] = []
+
+    def __enter__(self) -> HeldCall:
+        self._held = self._task.hold_call(_plan(self._task, self._call))
+        return self._held
+
+    async def __aenter__(self) -> HeldCall:
+        return await adrive(self._reserve())
+
+    def take(self, chunk: AIMessageChunk) -> None:
+        """Note what a chunk reports."""
+        self._usage = add_usage(self._usage, chunk.usage_metadata)
+        self._tools += [call["name"] for call in chunk.tool_call_chunks if call["name"]]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
+        held = self._held
+        if held is None:
+            return
+        message = AIMessage("", usage_metadata=self._usage)
+        usage = usage_of(message, cache_write=held.plan.cache_write)
+        if usage is not None and usage.output_tokens + usage.input_tokens > 0 and error is None:
+            self._task.settle_call(held, usage, tools_called=tuple(self._tools))
+        elif error is None:
+            self._task.forfeit_call(held, status="cut", error="the stream carried no usage")
+        else:
+            _settle_failure(self._task, held, self._call, error, started=True)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _reserve(self) -> Work[HeldCall]:
+        plan = _plan(self._task, self._call)
+        self._held = yield Blocking(
+            partial(self._task.hold_call, plan), self._task.ledger.store.blocking
+        )
+        assert self._held is not None
+        return self._held
+
+
+def message_of(reply: Reply) -> AIMessage:
+    """The answer itself."""
+    if isinstance(reply, ChatResult):
+        message = reply.generations[0].message
+        if not isinstance(message, AIMessage):
+            raise TypeError(f"a chat model answered with a {type(message).__name__}")
+        return message
+    return reply
+
+
+def _plan(task: Task, call: Call) -> CallPlan:
+    tier = call.tier
+    price = task.ledger.prices.price(tier.name, tier.provider)
+    if price.state == "unknown" and task.budget.limits_money:
+        raise PriceUnknown(model=tier.name, provider=tier.provider)
+    counted = call.input_tokens
+    if counted is None:
+        counted = tier.count(call.messages, call.tools)
+    bound = task.ledger.margins.bound(counted, model=tier.name, provider=tier.provider)
+    wanted = call.wanted_output_tokens or tier.output_tokens
+    if tier.context_tokens is not None and tier.is_local:
+        wanted = max(1, min(wanted, tier.context_tokens - counted))
+    return CallPlan(
+        price=price,
+        counted_input_tokens=counted,
+        input_tokens=bound,
+        wanted_output_tokens=wanted,
+        least_output_tokens=min(wanted, LEAST_OUTPUT_TOKENS),
+        cache_write=cache_write_asked(call.messages, call.kwargs),
+        purpose=call.purpose,
+        step=call.step,
+        tier=tier.index,
+        tools_offered=tuple(_tool_name(tool) for tool in call.tools),
+        lease_seconds=tier.lease_seconds,
+    )
+
+
+def _from_reserve(plan: CallPlan) -> bool:
+    return plan.purpose == "landing"
+
+
+def _seconds_left(task: Task, call: Call) -> float | None:
+    left = task.seconds_left(landing=call.purpose == "landing")
+    return None if left is None else max(0.05, left)
+
+
+def _settle(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRecord:
+    message = message_of(reply)
+    review = call.review(message) if call.review is not None else Review()
+    usage = usage_of(message, cache_write=held.plan.cache_write)
+    if usage is None:
+        record = task.forfeit_call(held, status="ok", error="the answer carried no usage")
+    else:
+        record = task.settle_call(
+            held,
+            usage,
+            tools_called=tuple(tool_call["name"] for tool_call in message.tool_calls),
+            confidence=review.confidence,
+            accepted=review.accepted,
+            reason=review.reason,
+        )
+    if call.observer is not None:
+        call.observer.end_call(record)
+    return record
+
+
+def _settle_failure(
+    task: Task, held: HeldCall, call: Call, error: BaseException, *, started: bool
+) -> None:
+    told = describe(error)
+    failure = classify(error, call.tier.provider) if started else "unsent"
+    if failure == "unsent":
+        record = task.release_call(held, error=told)
+    elif failure == "rejected":
+        record = task.reject_call(held, error=told)
+    else:
+        status: CallStatus = "error" if isinstance(error, Exception) else "cancelled"
+        record = task.forfeit_call(held, status=status, error=told)
+    if call.observer is not None:
+        call.observer.end_call(record)
+
+
+def _wait_seconds(attempt: int, error: BaseException) -> float:
+    asked = retry_after_seconds(error)
+    if asked is not None:
+        return min(asked, _LONGEST_WAIT_SECONDS)
+    state = RetryCallState(retry_object=Retrying(), fn=None, args=(), kwargs={})
+    state.attempt_number = attempt
+    return float(_BACKOFF(state))
+
+
+def _tool_name(tool: Mapping[str, Any]) -> str:
+    function = tool.get("function")
+    named = function if isinstance(function, dict) else tool
+    return str(named.get("name") or named.get("type") or "?")

@@ -1,0 +1,45 @@
+"""A user's own model object with its SDK's hidden retries taken off.
+
+An SDK that retries on its own sends requests that nobody reserved. The copies made here share
+everything else with the original, which stays as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+
+def single_attempt(model: BaseChatModel) -> BaseChatModel:
+    """`model`, or a copy of it whose client sends each request once."""
+    if getattr(model, "max_retries", 0) == 0:
+        return model
+    module = type(model).__module__
+    if module.startswith("langchain_openai"):
+        return _openai(model)
+    if module.startswith("langchain_anthropic"):
+        return _anthropic(model)
+    if "max_retries" in type(model).model_fields:
+        return model.model_copy(update={"max_retries": 0})
+    return model
+
+
+def _openai(model: BaseChatModel) -> BaseChatModel:
+    source: Any = model
+    clients: dict[str, Any] = {"max_retries": 0}
+    if source.root_client is not None:
+        root = source.root_client.with_options(max_retries=0)
+        clients |= {"root_client": root, "client": root.chat.completions}
+    if source.root_async_client is not None:
+        root = source.root_async_client.with_options(max_retries=0)
+        clients |= {"root_async_client": root, "async_client": root.chat.completions}
+    return model.model_copy(update=clients)
+
+
+def _anthropic(model: BaseChatModel) -> BaseChatModel:
+    """ChatAnthropic builds its clients at first use and keeps them in its `__dict__`."""
+    copy = model.model_copy(update={"max_retries": 0})
+    for cached in ("_client_params", "_client", "_async_client"):
+        copy.__dict__.pop(cached, None)
+    return copy

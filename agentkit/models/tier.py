@@ -1,0 +1,172 @@
+"""A tier: one model with its place between cheap and dear, and what a call to it needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+
+from agentkit.budgets.price import CacheWrite
+from agentkit.memory.tokens import MessageCounter
+from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
+from agentkit.models.provider import ProviderRules, pricing_name, rules_for
+from agentkit.models.single_attempt import single_attempt
+
+DEFAULT_OUTPUT_TOKENS = 4096
+_LEASE_SLACK_SECONDS = 30.0
+
+ToolSchemas = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tier:
+    """One entry of `models=[...]`. `output_tokens` is the most asked for in one call."""
+
+    index: int
+    model: BaseChatModel
+    name: str
+    provider: str
+    rules: ProviderRules
+    output_tokens: int
+    timeout_seconds: float
+    exact_count: Callable[[Sequence[BaseMessage], ToolSchemas], int] | None
+    counter: MessageCounter
+    context_tokens: int | None = None
+    bound: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """`provider:model`, for people."""
+        return f"{self.provider}:{self.name}"
+
+    @property
+    def is_local(self) -> bool:
+        """True for a model that runs in this process."""
+        return self.provider == "local"
+
+    @property
+    def writes_answers(self) -> bool:
+        """False for a model that only turns requests into tool calls."""
+        return bool(getattr(self.model, "writes_answers", True))
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a call's reservation lasts before it is charged unheard."""
+        return self.timeout_seconds + _LEASE_SLACK_SECONDS
+
+    def tool_arguments(self, tools: ToolSchemas) -> dict[str, Any]:
+        """The arguments that offer `tools` to this model, in its provider's shape."""
+        key = str(id(tools))
+        if not tools:
+            return {}
+        if key not in self.bound:
+            self.bound.clear()
+            self.bound[key] = (tools, _bound_arguments(self.model, tools))
+        arguments: dict[str, Any] = self.bound[key][1]
+        return arguments
+
+    def call_arguments(
+        self, output_tokens: int, seconds: float | None, conversation: str
+    ) -> dict[str, Any]:
+        """The arguments of one call: its output limit, its time, its place in a conversation."""
+        arguments: dict[str, Any] = {self.rules.output_limit: output_tokens}
+        if self.rules.timeout_argument and seconds is not None:
+            arguments[self.rules.timeout_argument] = min(seconds, self.timeout_seconds)
+        if self.is_local:
+            arguments["conversation"] = conversation
+        return arguments
+
+    def count(self, messages: Sequence[BaseMessage], tools: ToolSchemas) -> int:
+        """Input tokens of a request: exact for a local model, our own count elsewhere."""
+        if self.exact_count is not None:
+            return self.exact_count(messages, tools)
+        return self.counter.request(messages, tools)
+
+
+def tier_of(model: str | BaseChatModel, index: int) -> Tier:
+    """The tier that a model string or object makes at place `index`."""
+    resolved = chat_model(model) if isinstance(model, str) else single_attempt(model)
+    params = resolved._get_ls_params()  # LangChain's own way to name a model
+    provider = pricing_name(str(params.get("ls_provider") or "unknown"))
+    name = str(params.get("ls_model_name") or getattr(resolved, "model_name", "") or provider)
+    rules = rules_for(provider)
+    return Tier(
+        index=index,
+        model=resolved,
+        name=name,
+        provider=provider,
+        rules=rules,
+        output_tokens=_output_tokens(resolved),
+        timeout_seconds=_timeout_seconds(resolved),
+        exact_count=getattr(resolved, "count_tokens", None),
+        counter=MessageCounter(
+            _text_counter(name),
+            message_overhead=rules.message_overhead_tokens,
+            request_overhead=rules.request_overhead_tokens,
+            tools_overhead=rules.tools_overhead_tokens,
+        ),
+        context_tokens=getattr(resolved, "context_tokens", None),
+    )
+
+
+def cache_write_asked(messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> CacheWrite:
+    """The longest-lived prompt-cache write that a request's `cache_control` marks ask for."""
+    found: CacheWrite = "none"
+    top = kwargs.get("cache_control")
+    tools = kwargs.get("tools") or ()
+    marks: list[Any] = [top, *(t.get("cache_control") for t in tools if isinstance(t, dict))]
+    for message in messages:
+        if isinstance(message.content, list):
+            marks += [b.get("cache_control") for b in message.content if isinstance(b, dict)]
+    for mark in marks:
+        if isinstance(mark, dict):
+            if mark.get("ttl") == "1h":
+                return "1h"
+            found = "5m"
+    return found
+
+
+def _bound_arguments(model: BaseChatModel, tools: ToolSchemas) -> dict[str, Any]:
+    """What `bind_tools` makes of the definitions; nothing for a model that knows no tools."""
+    try:
+        binding = model.bind_tools(list(tools))  # type: ignore[arg-type]  # Mapping is a dict here
+    except NotImplementedError:
+        return {}
+    return dict(getattr(binding, "kwargs", {}))
+
+
+def _output_tokens(model: BaseChatModel) -> int:
+    for name in ("max_tokens", "max_output_tokens", "num_predict"):
+        value = getattr(model, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return DEFAULT_OUTPUT_TOKENS
+
+
+def _timeout_seconds(model: BaseChatModel) -> float:
+    for name in ("request_timeout", "default_request_timeout", "timeout"):
+        value = getattr(model, name, None)
+        if isinstance(value, int | float) and value > 0:
+            return float(value)
+    return DEFAULT_TIMEOUT_SECONDS
+
+
+def _text_counter(model: str) -> Callable[[str], int]:
+    """Counts with the model's own encoding; loads it at the first count, not before."""
+
+    @cache
+    def encoding() -> str:
+        from agentkit.budgets.tokens import encoding_for_model
+
+        return encoding_for_model(model)
+
+    def count(text: str) -> int:
+        from agentkit.budgets.tokens import count_text
+
+        return count_text(text, encoding())
+
+    return count

@@ -1,0 +1,52 @@
+"""Reported usage of a model's answer, as the ledger counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from agentkit.budgets.price import CacheWrite
+from agentkit.budgets.usage import Usage
+
+
+def usage_of(message: AIMessage, *, cache_write: CacheWrite = "none") -> Usage | None:
+    """The usage that the provider reported with `message`; None where it reported none.
+
+    Writes whose lifetime is not told are counted at the longest that the request asked for
+    (`cache_write`), so that the sum can only err upwards.
+    """
+    reported = message.usage_metadata
+    if reported is None:
+        return None
+    inputs: Mapping[str, Any] = reported.get("input_token_details") or {}
+    outputs: Mapping[str, Any] = reported.get("output_token_details") or {}
+    read = _of_any_service_tier(inputs, "cache_read")
+    write_1h = _count(inputs, "ephemeral_1h_input_tokens")
+    write_5m = _count(inputs, "ephemeral_5m_input_tokens")
+    untold = _of_any_service_tier(inputs, "cache_creation")
+    if cache_write == "1h":
+        write_1h += untold
+    else:
+        write_5m += untold
+    total = max(reported["input_tokens"], read + write_5m + write_1h)
+    output = max(reported["output_tokens"], 0)
+    return Usage(
+        input_tokens=total,
+        cache_read_tokens=read,
+        cache_write_5m_tokens=write_5m,
+        cache_write_1h_tokens=write_1h,
+        output_tokens=output,
+        reasoning_tokens=min(output, _of_any_service_tier(outputs, "reasoning")),
+    )
+
+
+def _of_any_service_tier(details: Mapping[str, Any], name: str) -> int:
+    """OpenAI's priority and flex tiers prefix the names of the token classes."""
+    return sum(_count(details, prefix + name) for prefix in ("", "priority_", "flex_"))
+
+
+def _count(details: Mapping[str, Any], name: str) -> int:
+    value = details.get(name)
+    return value if isinstance(value, int) and value > 0 else 0

@@ -1,0 +1,97 @@
+"""act: run the calls that the model asked for, and bring back what they came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from langchain_core.messages import AIMessage
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from agentkit.run import Run
+from agentkit.state import AgentState
+from agentkit.telemetry import names
+from agentkit.tools.call import Around, Call
+from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
+from agentkit.tools.execution import arun_calls, calls_of, run_calls
+from agentkit.tools.limits import ExecutionLimits
+from agentkit.tools.observation import Observation
+
+_LEAST_TOOL_SECONDS = 0.05
+
+
+def act(
+    state: AgentState, run: Run, *, catalogue: ToolCatalogue, limits: ExecutionLimits
+) -> AgentState:
+    """The observations of the last answer's calls, in their order."""
+    calls, around = _begin(state, run)
+    return _end(run, state, run_calls(calls, catalogue, _within(run, limits), around=around))
+
+
+async def aact(
+    state: AgentState, run: Run, *, catalogue: ToolCatalogue, limits: ExecutionLimits
+) -> AgentState:
+    """As `act`, on the event loop."""
+    calls, around = _begin(state, run)
+    observed = await arun_calls(calls, catalogue, _within(run, limits), around=around)
+    return _end(run, state, observed)
+
+
+def _begin(state: AgentState, run: Run) -> tuple[list[Call], Around]:
+    message = state["messages"][-1]
+    calls = calls_of(message) if isinstance(message, AIMessage) else []
+    run.acting(state.get("step", 0), [call["name"] or "?" for call in calls])
+    return calls, _around(run)
+
+
+def _within(run: Run, limits: ExecutionLimits) -> ExecutionLimits:
+    """No tool may run past the task's own deadline."""
+    left = run.task.seconds_left()
+    if left is None or left >= limits.timeout_seconds:
+        return limits
+    return replace(limits, timeout_seconds=max(left, _LEAST_TOOL_SECONDS))
+
+
+def _around(run: Run) -> Around:
+    @contextmanager
+    def around(spec: ToolSpec, call_id: str) -> Iterator[None]:
+        span = run.trace.tool_span(spec.name, call_id)
+        with trace.use_span(
+            span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+        ):
+            try:
+                yield
+            except BaseException as error:
+                span.set_attribute(names.ERROR_TYPE, type(error).__name__)
+                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+                raise
+
+    return around
+
+
+def _end(run: Run, state: AgentState, observed: Sequence[Observation]) -> AgentState:
+    for observation in observed:
+        if observation.status != "ok" or observation.cut:
+            _note(run, state.get("step", 0), observation)
+    update: AgentState = {"messages": [observation.to_message() for observation in observed]}
+    if observed and all(observation.return_direct for observation in observed):
+        answer = "\n".join(observation.content for observation in observed)
+        return {**update, "ending": "answer", "answer": answer}
+    return update
+
+
+def _note(run: Run, step: int, observation: Observation) -> None:
+    told = "was cut" if observation.status == "ok" else observation.status
+    run.task.note(
+        "observation",
+        f"{observation.name}: {told}",
+        step=step,
+        data={
+            "tool": observation.name,
+            "status": observation.status,
+            "cut": observation.cut,
+            "original_bytes": observation.original_bytes,
+        },
+    )

@@ -1,0 +1,162 @@
+"""land: the one way out. It closes the task, after a final answer from the reserve if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from agentkit.budgets.errors import BudgetError
+from agentkit.budgets.journal import Outcome
+from agentkit.budgets.task import HeldCall
+from agentkit.effects import Blocking, Reply, Work
+from agentkit.landing import (
+    LandingPlan,
+    digest_of,
+    extractive_answer,
+    landing_messages,
+)
+from agentkit.metering import Call, message_of, metered_call
+from agentkit.models.provider import describe
+from agentkit.result import TaskResult, result_of
+from agentkit.run import Run
+from agentkit.state import AgentState
+
+_ROUNDING_TOKENS = 16
+
+Check = Callable[[TaskResult], bool]
+
+
+def land(
+    state: AgentState,
+    run: Run,
+    *,
+    plan: LandingPlan | None,
+    system: str,
+    check: Check | None,
+) -> Work[AgentState]:
+    """The end of the task: its answer and its outcome."""
+    ending = state.get("ending")
+    reason = state.get("reason")
+    update: AgentState = {}
+    if ending == "answer":
+        outcome: Outcome = "answered"
+        answer = state.get("answer", "")
+    elif ending == "budget":
+        answer, trouble = yield from _final_answer(state, run, plan, system)
+        if trouble is not None:
+            answer = extractive_answer(state["messages"])
+            reason = f"{reason}; the answer is what the last tools said, for {trouble}"
+        outcome = "landed" if answer else "exhausted"
+        if answer:
+            update["messages"] = [AIMessage(answer)]
+    else:
+        outcome = "cancelled" if ending == "stopped" else "failed"
+        answer = ""
+    record = yield Blocking(
+        partial(_close, run, state, outcome, answer, reason, check), run.task.ledger.store.blocking
+    )
+    run.trace.end(record)
+    return {**update, "answer": answer, "outcome": record.outcome, "reason": record.reason}
+
+
+def _close(
+    run: Run,
+    state: AgentState,
+    outcome: Outcome,
+    answer: str,
+    reason: str | None,
+    check: Check | None,
+) -> Any:
+    if outcome == "answered" and check is not None:
+        outcome, reason = _checked(run, state, answer, check)
+    return run.task.close(
+        outcome,
+        reason=reason,
+        steps=state.get("step", 0),
+        escalations=state.get("escalations", 0),
+        trace_id=run.trace.trace_id,
+    )
+
+
+def _checked(run: Run, state: AgentState, answer: str, check: Check) -> tuple[Outcome, str | None]:
+    result = result_of(run.task.record, answer=answer, calls=run.task.calls)
+    try:
+        passed = check(result)
+    except Exception as error:  # the user's own code: its fault must not lose the answer
+        return "answered", f"check raised {type(error).__name__}: {error}"
+    return ("resolved", None) if passed else ("answered", "check did not pass")
+
+
+def _final_answer(
+    state: AgentState, run: Run, plan: LandingPlan | None, system: str
+) -> Work[tuple[str, str | None]]:
+    """The answer, or "" and why there is none."""
+    messages: Sequence[BaseMessage] = state["messages"]
+    if plan is None:
+        return "", "no tier here writes answers"
+    request = messages[state.get("request_at", 0)].text
+    digest = digest_of(
+        messages[state.get("request_at", 0) + 1 :],
+        count=plan.tier.counter.text,
+        limit_tokens=_digest_tokens(run, plan, system, request),
+    )
+    final = landing_messages(system, request, digest)
+    call = Call(
+        tier=plan.tier,
+        messages=final,
+        tools=(),
+        send=partial(_send, run, plan, final),
+        asend=partial(_asend, run, plan, final),
+        purpose="landing",
+        step=state.get("step", 0),
+        observer=run,
+        wanted_output_tokens=plan.output_tokens,
+        attempts=3,
+    )
+    try:
+        reply, _ = yield from metered_call(run.task, call)
+    except BudgetError as refusal:
+        return "", f"the landing call was refused: {refusal}"
+    except Exception as error:  # whatever the provider's client raises: the task ends exhausted
+        return "", f"the landing call failed: {describe(error)}"
+    answer = message_of(reply).text.strip()
+    return answer, None if answer else "the model answered with nothing"
+
+
+def _digest_tokens(run: Run, plan: LandingPlan, system: str, request: str) -> int:
+    """What fits the reserve by what has been learned of the model's counting since it was made."""
+    fixed = plan.tier.count(landing_messages(system, request, ""), ())
+    factor = run.task.ledger.margins.factor(model=plan.tier.name, provider=plan.tier.provider)
+    reserved = plan.worst.tokens - plan.output_tokens
+    return min(plan.digest_tokens, int((reserved - _ROUNDING_TOKENS) / factor) - fixed)
+
+
+def _send(
+    run: Run,
+    plan: LandingPlan,
+    messages: list[BaseMessage],
+    held: HeldCall,
+    seconds: float | None,
+) -> Reply:
+    with run.trace.inside_call(held):
+        arguments = plan.tier.call_arguments(
+            held.max_output_tokens, seconds, f"{run.task_id}.landing"
+        )
+        return plan.tier.model.invoke(messages, **arguments)
+
+
+async def _asend(
+    run: Run,
+    plan: LandingPlan,
+    messages: list[BaseMessage],
+    held: HeldCall,
+    seconds: float | None,
+) -> Reply:
+    with run.trace.inside_call(held):
+        arguments = plan.tier.call_arguments(
+            held.max_output_tokens, seconds, f"{run.task_id}.landing"
+        )
+        return await plan.tier.model.ainvoke(messages, **arguments)

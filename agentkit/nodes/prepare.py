@@ -1,0 +1,60 @@
+"""prepare: which part of the transcript the next step sends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from agentkit.errors import ConfigError
+from agentkit.memory.window import window_start
+from agentkit.models.tier import Tier, ToolSchemas
+from agentkit.nodes.sent import Sent
+from agentkit.run import Run
+from agentkit.state import AgentState
+
+_OUTPUT_SHARE = 0.25
+"""Part of a model's window that stays free for its output, where the output may not need less."""
+
+
+def begin(state: AgentState) -> BaseMessage:
+    """The request of the task: the last message of a person."""
+    return state["messages"][_request_at(state["messages"])]
+
+
+def prepare(state: AgentState, run: Run, *, tier: Tier, tools: ToolSchemas) -> AgentState:
+    """Begin a step: count it, and move the window forward where the transcript no longer fits."""
+    run.task.keep_landing()
+    messages = state["messages"]
+    update: AgentState = {"step": state.get("step", 0) + 1, "task_id": run.task_id}
+    if update["step"] == 1:
+        state = {**state, "request_at": _request_at(messages), "window_start": 0}
+        update["request_at"] = state["request_at"]
+    sent = Sent.of(state)
+    limit = _window_tokens(tier, tools)
+    start = sent.start
+    if limit is not None and sent.tokens(run, tier) > limit:
+        start = window_start(
+            messages,
+            count=tier.counter.message,
+            limit_tokens=limit - sent.pinned_tokens(tier),
+            head=sent.head,
+            start=sent.start,
+        )
+    return {**update, "window_start": start}
+
+
+def _request_at(messages: Sequence[BaseMessage]) -> int:
+    for index in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[index], HumanMessage):
+            return index
+    raise ConfigError("there is no message of a person to answer; add a HumanMessage")
+
+
+def _window_tokens(tier: Tier, tools: ToolSchemas) -> int | None:
+    """Tokens of messages that fit the tier's window beside tools and output; None if unknown."""
+    window = tier.context_tokens
+    if window is None:
+        return None
+    output = min(tier.output_tokens, int(window * _OUTPUT_SHARE))
+    return window - output - tier.counter.tools(tools)

@@ -1,0 +1,160 @@
+"""think: ask the cheapest tier that can; escalate on evidence; pay for every attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from agentkit.budgets.errors import BudgetError, BudgetExceeded, DeadlineExceeded, PriceUnknown
+from agentkit.budgets.journal import CallRecord
+from agentkit.budgets.task import HeldCall
+from agentkit.cascade import review
+from agentkit.effects import Blocking, Reply, Work
+from agentkit.metering import Call, message_of, metered_call
+from agentkit.models.provider import describe
+from agentkit.models.tier import Tier, ToolSchemas
+from agentkit.nodes.sent import Sent
+from agentkit.run import Run
+from agentkit.state import AgentState
+from agentkit.tools.catalogue import ToolCatalogue
+
+
+def think(
+    state: AgentState,
+    run: Run,
+    *,
+    tiers: Sequence[Tier],
+    catalogue: ToolCatalogue,
+    system: BaseMessage | None,
+) -> Work[AgentState]:
+    """One answer from the cheapest tier that is sure enough, or why there is none."""
+    wish = run.task.wish
+    if wish is not None:
+        return {
+            "ending": "budget" if wish == "land" else "stopped",
+            "reason": f"a budget callback asked to {wish}",
+        }
+    tools: ToolSchemas = catalogue.openai_schemas()
+    escalations = state.get("escalations", 0)
+    for index in range(state.get("tier", 0), len(tiers)):
+        tier = tiers[index]
+        last = index + 1 == len(tiers)
+        try:
+            reply, record = yield from metered_call(
+                run.task, _call(state, run, tier, catalogue, tools, system, last=last)
+            )
+        except (BudgetExceeded, DeadlineExceeded) as refusal:
+            return _ended("budget", str(refusal), index, escalations)
+        except PriceUnknown:
+            raise
+        except BudgetError:
+            raise
+        except Exception as error:  # whatever a provider's client raises: a dearer tier may answer
+            reason = f"{tier.label}: {describe(error)}: {_first_line(error)}"
+            if last:
+                return _ended("failed", reason, index, escalations)
+            yield from _escalate(state, run, tier, describe(error))
+            escalations += 1
+            continue
+        if record.accepted is not False:
+            return _answered(message_of(reply), index, escalations)
+        if last:
+            return _ended("failed", _nobody(record, tiers), index, escalations)
+        yield from _escalate(state, run, tier, record.reason or "not sure enough")
+        escalations += 1
+    raise AssertionError("unreachable: the last tier always ends the loop")
+
+
+def _call(
+    state: AgentState,
+    run: Run,
+    tier: Tier,
+    catalogue: ToolCatalogue,
+    tools: ToolSchemas,
+    system: BaseMessage | None,
+    *,
+    last: bool,
+) -> Call:
+    sent = Sent.of(state)
+    messages = sent.messages(system)
+    kwargs = tier.tool_arguments(tools)
+    fixed = tier.counter.request([] if system is None else [system], tools)
+    judged = not last or not tier.writes_answers
+    return Call(
+        tier=tier,
+        messages=messages,
+        tools=tools,
+        kwargs=kwargs,
+        input_tokens=None if tier.exact_count else fixed + sent.tokens(run, tier),
+        send=partial(_send, run, tier, messages, kwargs),
+        asend=partial(_asend, run, tier, messages, kwargs),
+        step=state.get("step", 0),
+        review=partial(review, catalogue=catalogue) if judged else None,
+        observer=run,
+    )
+
+
+def _send(
+    run: Run,
+    tier: Tier,
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    held: HeldCall,
+    seconds: float | None,
+) -> Reply:
+    with run.trace.inside_call(held):
+        arguments = tier.call_arguments(held.max_output_tokens, seconds, run.task_id)
+        return tier.model.invoke(list(messages), **{**kwargs, **arguments})
+
+
+async def _asend(
+    run: Run,
+    tier: Tier,
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    held: HeldCall,
+    seconds: float | None,
+) -> Reply:
+    with run.trace.inside_call(held):
+        arguments = tier.call_arguments(held.max_output_tokens, seconds, run.task_id)
+        return await tier.model.ainvoke(list(messages), **{**kwargs, **arguments})
+
+
+def _escalate(state: AgentState, run: Run, tier: Tier, reason: str) -> Work[None]:
+    step = state.get("step", 0)
+    run.trace.escalation(step=step, tier=tier.index, to_tier=tier.index + 1, reason=reason)
+    note = partial(
+        run.task.note,
+        "escalation",
+        f"{tier.label} gave way: {reason}",
+        step=step,
+        data={"tier": tier.index, "to_tier": tier.index + 1, "reason": reason},
+    )
+    yield Blocking(note, run.task.ledger.store.blocking)
+
+
+def _answered(message: AIMessage, tier: int, escalations: int) -> AgentState:
+    update: AgentState = {"messages": [message], "tier": tier, "escalations": escalations}
+    if message.tool_calls or message.invalid_tool_calls:
+        return update
+    return {**update, "ending": "answer", "answer": message.text}
+
+
+def _ended(ending: Any, reason: str, tier: int, escalations: int) -> AgentState:
+    return {"ending": ending, "reason": reason, "tier": tier, "escalations": escalations}
+
+
+def _nobody(record: CallRecord, tiers: Sequence[Tier]) -> str:
+    dearest = tiers[-1].label
+    return (
+        f"{record.reason}; {dearest} is the dearest tier here: add one above it, "
+        "like models=[..., 'openai:gpt-5-mini']"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """The start of a provider's message; it goes to the caller, not to logs or traces."""
+    return (str(error).splitlines() or [""])[0][:300]

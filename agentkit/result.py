@@ -1,0 +1,76 @@
+"""What a task gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from agentkit.budgets.journal import CallRecord, Outcome, TaskRecord
+from agentkit.budgets.money import usd_from_nusd
+from agentkit.budgets.usage import Usage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """The end of one task.
+
+    `outcome`: `resolved` (your check passed), `answered` (no check, or it did not pass), `landed`
+    (answered from the landing reserve: the budget was used up), `exhausted` (the budget was used up
+    and there is no answer), `failed`, `cancelled`. `reason` says why it was not simply answered.
+    `unconfirmed_usd` is the part of `cost_usd` charged at its worst case, for no usage arrived.
+    """
+
+    outcome: Outcome
+    answer: str
+    reason: str | None
+    cost_usd: Decimal
+    unconfirmed_usd: Decimal
+    usage: Usage
+    calls: int
+    steps: int
+    escalations: int
+    task_id: str
+    thread_id: str
+    trace_id: str
+    records: tuple[CallRecord, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True where the task was answered within its budget."""
+        return self.outcome in ("resolved", "answered")
+
+    def to_dict(self) -> dict[str, object]:
+        """The result as JSON types, without the single calls."""
+        return {
+            "task_id": self.task_id,
+            "thread_id": self.thread_id,
+            "trace_id": self.trace_id,
+            "outcome": self.outcome,
+            "answer": self.answer,
+            "reason": self.reason,
+            "cost_usd": str(self.cost_usd),
+            "unconfirmed_usd": str(self.unconfirmed_usd),
+            "usage": self.usage.to_dict(),
+            "calls": self.calls,
+            "steps": self.steps,
+            "escalations": self.escalations,
+        }
+
+
+def result_of(record: TaskRecord, *, answer: str, calls: list[CallRecord]) -> TaskResult:
+    """The result of a task that has been closed."""
+    return TaskResult(
+        outcome=record.outcome or "failed",
+        answer=answer,
+        reason=record.reason,
+        cost_usd=usd_from_nusd(record.cost_nusd),
+        unconfirmed_usd=usd_from_nusd(record.unconfirmed_nusd),
+        usage=record.usage,
+        calls=record.calls,
+        steps=record.steps,
+        escalations=record.escalations,
+        task_id=record.task_id,
+        thread_id=record.thread_id or record.task_id,
+        trace_id=record.trace_id,
+        records=tuple(calls),
+    )

@@ -1,0 +1,115 @@
+"""One task while it runs in this process: its money, its spans, its counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from langchain_core.messages import BaseMessage
+
+from agentkit.budgets.event import BudgetEvent, Decision
+from agentkit.budgets.journal import CallRecord
+from agentkit.budgets.task import HeldCall, Task
+from agentkit.memory.tokens import RunningCount
+from agentkit.models.tier import Tier
+from agentkit.telemetry.trace import TaskTrace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Where a running task stands, for a live line."""
+
+    step: int
+    tier: str
+    phase: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_nusd: int
+    limit_nusd: int | None
+    limit_tokens: int | None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Run:
+    """Ties a task to its trace and to what is counted along the way."""
+
+    def __init__(
+        self,
+        task: Task,
+        trace: TaskTrace,
+        *,
+        on_budget: Callable[[BudgetEvent], Decision | None] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self.task = task
+        self.trace = trace
+        self._on_budget = on_budget
+        self._on_progress = on_progress
+        self._counts: dict[int, RunningCount] = {}
+        self._spent = (0, 0, 0, 0)
+        self._lock = threading.Lock()
+        task.listen(self._hear)
+
+    @property
+    def task_id(self) -> str:
+        """The id of the task."""
+        return self.task.task_id
+
+    def transcript_tokens(self, tier: Tier, messages: Sequence[BaseMessage], start: int = 0) -> int:
+        """Tokens of `messages[start:]` as `tier` counts them, without its definitions of tools."""
+        counts = self._counts.get(tier.index)
+        if counts is None:
+            counts = self._counts[tier.index] = RunningCount(tier.counter)
+        return counts.total(messages, start)
+
+    def begin_call(self, held: HeldCall) -> None:
+        """A model call is about to be sent."""
+        self.trace.begin_call(held)
+        if self._on_progress is not None:
+            self._report(held.plan.step, held.plan.price.model, "thinking")
+
+    def end_call(self, record: CallRecord) -> None:
+        """A model call has been settled."""
+        self.trace.end_call(record)
+        with self._lock:
+            calls, read, written, cost = self._spent
+            self._spent = (
+                calls + 1,
+                read + record.usage.input_tokens,
+                written + record.usage.output_tokens,
+                cost + record.cost_nusd,
+            )
+        if self._on_progress is not None:
+            self._report(record.step, record.model, "thought")
+
+    def acting(self, step: int, tools: Sequence[str]) -> None:
+        """Tools are about to run."""
+        if self._on_progress is not None:
+            self._report(step, ", ".join(tools), "acting")
+
+    def _hear(self, event: BudgetEvent) -> Decision | None:
+        self.trace.budget_event(event)
+        return None if self._on_budget is None else self._on_budget(event)
+
+    def _report(self, step: int, tier: str, phase: str) -> None:
+        if self._on_progress is None:
+            return
+        calls, read, written, cost = self._spent
+        limits = self.task.budget.limits
+        self._on_progress(
+            Progress(
+                step=step,
+                tier=tier,
+                phase=phase,
+                calls=calls,
+                input_tokens=read,
+                output_tokens=written,
+                cost_nusd=cost,
+                limit_nusd=limits.nusd,
+                limit_tokens=limits.tokens if limits.tokens is not None else limits.fresh_tokens,
+            )
+        )

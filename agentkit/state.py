@@ -1,0 +1,35 @@
+"""What the graph carries from node to node, and what a checkpoint keeps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypedDict, cast
+
+from langchain_core.messages import AnyMessage, convert_to_messages
+
+Ending = Literal["answer", "budget", "stopped", "failed"]
+
+
+def append(left: list[AnyMessage], right: Any) -> list[AnyMessage]:
+    """`left` with `right` after it: a transcript only grows, so nothing is merged by id."""
+    added = right if isinstance(right, list) else [right]
+    return [*left, *cast(list[AnyMessage], convert_to_messages(added))]
+
+
+class AgentState(TypedDict, total=False):
+    """The state of one task.
+
+    `tier` is the cheapest tier still tried, `window_start` the first message still sent in full,
+    `ending` why the task goes to land.
+    """
+
+    messages: Annotated[list[AnyMessage], append]
+    task_id: str
+    request_at: int
+    step: int
+    tier: int
+    escalations: int
+    window_start: int
+    ending: Ending | None
+    answer: str
+    reason: str | None
+    outcome: str | None
