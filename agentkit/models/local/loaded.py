@@ -1,0 +1,42 @@
+"""Models that are in memory: one engine per file and settings, shared by the whole process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+
+from agentkit.models.local.engine import EngineSettings, LlamaEngine
+
+_lock = threading.RLock()
+_engines: dict[EngineSettings, LlamaEngine] = {}
+
+
+def engine_for(settings: EngineSettings) -> LlamaEngine:
+    """The engine with these settings, loaded at the first call and kept until the process ends."""
+    with _lock:
+        engine = _engines.get(settings)
+        if engine is None:
+            engine = _engines[settings] = LlamaEngine(settings)
+        return engine
+
+
+def close_engines() -> None:
+    """Free every model that this process loaded; the next use loads it again."""
+    with _lock:
+        engines = list(_engines.values())
+        _engines.clear()
+    for engine in engines:
+        engine.close()
+
+
+def _forget_in_child() -> None:
+    """A forked child has the memory but not the threads of its parent: it loads its own."""
+    global _lock
+    _lock = threading.RLock()
+    _engines.clear()
+
+
+atexit.register(close_engines)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

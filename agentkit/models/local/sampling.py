@@ -1,0 +1,167 @@
+"""The next token out of the logits: greedy or sampled, under a grammar, with its true probability."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agentkit.models.local.errors import GenerationFailed
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    Logits = NDArray[float32]
+
+_CANDIDATE = [("id", "<i4"), ("logit", "<f4"), ("p", "<f4")]
+_RANDOM_SEED = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How tokens are chosen; temperature 0 is greedy. `seed` None differs on every call."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A chosen token. Both figures are of the distribution before any grammar, in nats.
+
+    `margin` is the distance to the best other token: negative where the grammar or chance
+    overruled the model's first choice.
+    """
+
+    token: int
+    logprob: float
+    margin: float
+
+
+class Grammar:
+    """A GBNF grammar that follows one generation."""
+
+    def __init__(self, library: Any, vocab: Any, source: str) -> None:
+        self._library = library
+        self._sampler = library.llama_sampler_init_grammar(vocab, source.encode(), b"root")
+        if not self._sampler:
+            raise GenerationFailed("llama.cpp refused the grammar made from the tools' schemas")
+
+    def permitted(self, tokens: Sequence[int], logits: Any) -> Any:
+        """`logits` with those of tokens that may not come next at minus infinity."""
+        import numpy as np
+
+        candidates = np.zeros(len(tokens), np.dtype(_CANDIDATE))
+        candidates["id"] = tokens
+        candidates["logit"] = logits
+        array = _token_array(self._library, candidates)
+        self._library.llama_sampler_apply(self._sampler, ctypes.byref(array))
+        return candidates["logit"]
+
+    def permits(self, token: int) -> bool:
+        """True where `token` may come next."""
+        import numpy as np
+
+        return bool(np.isfinite(self.permitted([token], [0.0])[0]))
+
+    def accept(self, token: int) -> None:
+        """Go on past `token`, which must be permitted: llama.cpp ends the process otherwise."""
+        self._library.llama_sampler_accept(self._sampler, token)
+
+    def close(self) -> None:
+        """Free the grammar; harmless twice."""
+        if self._sampler:
+            self._library.llama_sampler_free(self._sampler)
+            self._sampler = None
+
+
+class Sampler:
+    """Chooses the tokens of one generation."""
+
+    def __init__(self, library: Any, sampling: Sampling) -> None:
+        self._library = library
+        self._chain = _chain(library, sampling) if sampling.temperature > 0 else None
+
+    def choose(
+        self, logits: Logits, *, grammar: Grammar | None = None, banned: Collection[int] = ()
+    ) -> Choice | None:
+        """The next token; None where the grammar permits none."""
+        import numpy as np
+
+        top = float(logits.max())
+        if not np.isfinite(top):
+            raise GenerationFailed("the model computes no numbers; its weights are damaged")
+        log_sum = top + float(np.log(np.exp(logits - top).sum()))
+        open_logits = logits
+        if banned:
+            open_logits = logits.copy()
+            open_logits[list(banned)] = -np.inf
+        token = self._pick(open_logits, grammar)
+        if token is None:
+            return None
+        if grammar is not None:
+            grammar.accept(token)
+        chosen = float(logits[token])
+        return Choice(
+            token=token, logprob=chosen - log_sum, margin=chosen - _best_other(logits, token)
+        )
+
+    def close(self) -> None:
+        """Free what was allocated; harmless twice."""
+        if self._chain is not None:
+            self._library.llama_sampler_free(self._chain)
+            self._chain = None
+
+    def _pick(self, logits: Logits, grammar: Grammar | None) -> int | None:
+        import numpy as np
+
+        token = int(logits.argmax())
+        if self._chain is None and (grammar is None or grammar.permits(token)):
+            return token
+        if grammar is not None:
+            logits = grammar.permitted(range(len(logits)), logits)
+            token = int(logits.argmax())
+        if not np.isfinite(logits[token]):
+            return None
+        return token if self._chain is None else self._sample(logits)
+
+    def _sample(self, logits: Logits) -> int:
+        import numpy as np
+
+        tokens = np.flatnonzero(np.isfinite(logits))
+        candidates = np.zeros(len(tokens), np.dtype(_CANDIDATE))
+        candidates["id"] = tokens
+        candidates["logit"] = logits[tokens]
+        array = _token_array(self._library, candidates)
+        self._library.llama_sampler_apply(self._chain, ctypes.byref(array))
+        return int(array.data[array.selected].id)
+
+
+def _best_other(logits: Logits, token: int) -> float:
+    best = 0.0
+    if len(logits) > 1:
+        import numpy as np
+
+        second, first = np.partition(logits, -2)[-2:]
+        best = float(second if logits[token] == first else first)
+    return best
+
+
+def _token_array(library: Any, candidates: Any) -> Any:
+    data = candidates.ctypes.data_as(ctypes.POINTER(library.llama_token_data))
+    return library.llama_token_data_array(
+        data=data, size=len(candidates), selected=-1, sorted=False
+    )
+
+
+def _chain(library: Any, sampling: Sampling) -> Any:
+    chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
+    seed = _RANDOM_SEED if sampling.seed is None else sampling.seed % _RANDOM_SEED
+    if sampling.top_p < 1:
+        library.llama_sampler_chain_add(chain, library.llama_sampler_init_top_p(sampling.top_p, 1))
+    library.llama_sampler_chain_add(chain, library.llama_sampler_init_temp(sampling.temperature))
+    library.llama_sampler_chain_add(chain, library.llama_sampler_init_dist(seed))
+    return chain
