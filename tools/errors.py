@@ -1,0 +1,41 @@
+"""What can go wrong with tools before a step runs.
+
+ToolError
+├── InvalidTool           a tool that cannot be offered: name, description or schema (a ValueError)
+│   └── DuplicateTool     two tools of one catalogue share a name; rename one of them
+└── InvalidLimits         timeouts or bounds that make no sense (also a ValueError)
+
+A tool that fails while it runs raises none of these: its failure is an `Observation`, for the model
+to read.
+"""
+
+from __future__ import annotations
+
+
+class ToolError(Exception):
+    """Parent of every error that agentkit.tools raises."""
+
+
+class InvalidTool(ToolError, ValueError):
+    """A tool that cannot be offered to a model; `tool` is its name, or its repr without one."""
+
+    def __init__(self, message: str, *, tool: str) -> None:
+        self.tool = tool
+        super().__init__(message)
+
+
+class DuplicateTool(InvalidTool):
+    """Two tools share a name; `first` and `second` say where each was defined."""
+
+    def __init__(self, name: str, *, first: str, second: str) -> None:
+        self.first = first
+        self.second = second
+        super().__init__(
+            f"two tools are named {name!r}: {first} and {second}; "
+            "rename one with ToolSpec.of(tool, name=...)",
+            tool=name,
+        )
+
+
+class InvalidLimits(ToolError, ValueError):
+    """A timeout or a bound that cannot be meant."""
