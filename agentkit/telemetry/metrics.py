@@ -39,16 +39,17 @@ class _Instruments:
 
 
 def record_call(record: CallRecord) -> None:
-    """Add one ended model call."""
+    """Add one ended model call; its tokens only where the provider reported them."""
     instruments = _instruments(metrics.get_meter_provider())
     labels = {
         names.OPERATION: "chat",
-        names.PROVIDER: record.provider,
+        names.PROVIDER: names.PROVIDER_NAMES.get(record.provider, record.provider),
         names.REQUEST_MODEL: record.model,
     }
     usage = record.usage
-    instruments.tokens.record(usage.input_tokens, {**labels, names.TOKEN_TYPE: "input"})
-    instruments.tokens.record(usage.output_tokens, {**labels, names.TOKEN_TYPE: "output"})
+    if record.confirmed and usage.total_tokens:
+        instruments.tokens.record(usage.input_tokens, {**labels, names.TOKEN_TYPE: "input"})
+        instruments.tokens.record(usage.output_tokens, {**labels, names.TOKEN_TYPE: "output"})
     if record.status != "ok":
         labels[names.ERROR_TYPE] = record.status
     instruments.duration.record(record.latency_seconds, labels)
@@ -58,7 +59,7 @@ def record_call(record: CallRecord) -> None:
 def record_budget_event(event: BudgetEvent) -> None:
     """Count one threshold, breach, overrun, forfeit or landing."""
     _instruments(metrics.get_meter_provider()).budget_events.add(
-        1, {"kind": event.kind, "dimension": event.dimension}
+        1, {names.BUDGET_EVENT_KIND: event.kind, names.BUDGET_DIMENSION: event.dimension}
     )
 
 

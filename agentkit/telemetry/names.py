@@ -19,7 +19,6 @@ CONVERSATION: Final = "gen_ai.conversation.id"
 REQUEST_MODEL: Final = "gen_ai.request.model"
 REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
-FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 TOOL_NAME: Final = "gen_ai.tool.name"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 ERROR_TYPE: Final = "error.type"
@@ -44,8 +43,6 @@ COST_CONFIRMED: Final = "agentkit.cost.confirmed"
 CONFIDENCE: Final = "agentkit.confidence"
 ACCEPTED: Final = "agentkit.accepted"
 ESCALATION_REASON: Final = "agentkit.escalation.reason"
-OBSERVATION_STATUS: Final = "agentkit.observation.status"
-OBSERVATION_BYTES: Final = "agentkit.observation.bytes"
 
 TASK_ID: Final = "agentkit.task.id"
 TASK_SCOPE: Final = "agentkit.task.scope"
@@ -61,15 +58,35 @@ TASK_ESCALATIONS: Final = "agentkit.task.escalations"
 TAG_PREFIX: Final = "agentkit.tag."
 
 BUDGET_EVENT_PREFIX: Final = "agentkit.budget."
+BUDGET_EVENT_KIND: Final = "agentkit.budget.kind"
+BUDGET_SCOPE: Final = "agentkit.budget.scope"
+BUDGET_DIMENSION: Final = "agentkit.budget.dimension"
+BUDGET_LIMIT: Final = "agentkit.budget.limit"
+BUDGET_SETTLED: Final = "agentkit.budget.settled"
+BUDGET_HELD: Final = "agentkit.budget.held"
+BUDGET_ASKED: Final = "agentkit.budget.asked"
+BUDGET_FRACTION: Final = "agentkit.budget.fraction"
 ESCALATION_EVENT: Final = "agentkit.escalation"
+TO_TIER: Final = "agentkit.escalation.to_tier"
 
 METRIC_TOKENS: Final = "gen_ai.client.token.usage"
 METRIC_DURATION: Final = "gen_ai.client.operation.duration"
 METRIC_COST: Final = "agentkit.cost"
 METRIC_BUDGET_EVENTS: Final = "agentkit.budget.events"
-TOKEN_TYPE: Final = "gen_ai.token.type"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  counts of tokens, no secret
 
 TOKEN_BUCKETS: Final = tuple(4**power for power in range(14))
 """1, 4, 16 … 67108864, as the conventions advise."""
 DURATION_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
 """0.01 … 81.92 seconds, as the conventions advise."""
+
+PROVIDER_NAMES: Final = {
+    "aws": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "google": "gcp.gen_ai",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "x-ai": "x_ai",
+    "xai": "x_ai",
+}
+"""What the conventions call providers that the price table names otherwise."""

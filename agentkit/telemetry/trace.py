@@ -1,43 +1,28 @@
 """The spans of one task: workflow, agent, a span a model call and a span a tool call.
 
-Usage and cost stand on `chat` spans only; sums stand on the workflow span under `agentkit.task.*`,
-where no back end takes them for tokens again. An application's own tracer provider is used where it
-has set one; otherwise a private one makes valid ids and keeps nothing.
+Sums stand on the workflow span under `agentkit.task.*`, where no back end takes them for tokens
+again. The workflow's parent is the span that is current where the task starts.
 """
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from agentkit.budgets.event import BudgetEvent
 from agentkit.budgets.journal import CallRecord, TaskRecord
 from agentkit.budgets.money import usd_from_nusd
 from agentkit.budgets.task import HeldCall
 from agentkit.telemetry import names
-from agentkit.telemetry.metrics import record_budget_event, record_call
+from agentkit.telemetry.calls import CallSpans, without_quotes
+from agentkit.telemetry.metrics import record_budget_event
+from agentkit.telemetry.provider import tracer
 
-_private_lock = threading.Lock()
-_private: TracerProvider | None = None
-
-
-def tracer() -> Tracer:
-    """The tracer of the application's provider, or of a private one that exports nothing."""
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, ProxyTracerProvider):
-        global _private
-        with _private_lock:
-            _private = _private or TracerProvider(shutdown_on_exit=False)
-        return _private.get_tracer(names.SCOPE_NAME)
-    return provider.get_tracer(names.SCOPE_NAME)
+_LONGEST_ID_CHARS = 128
 
 
 class TaskTrace:
@@ -68,7 +53,7 @@ class TaskTrace:
             },
         )
         self._context = trace.set_span_in_context(self._agent)
-        self._chats: dict[str, Span] = {}
+        self._calls = CallSpans(record.task_id, parent=self._context, of=self._tracer)
 
     @property
     def trace_id(self) -> str:
@@ -77,47 +62,15 @@ class TaskTrace:
 
     def begin_call(self, held: HeldCall) -> None:
         """Open the span of a model call that is about to be sent."""
-        plan = held.plan
-        self._chats[held.call_id] = self._start(
-            f"chat {plan.price.model}",
-            SpanKind.CLIENT,
-            self._context,
-            {
-                names.OPERATION: "chat",
-                names.PROVIDER: plan.price.provider,
-                names.REQUEST_MODEL: plan.price.model,
-                names.REQUEST_MAX_TOKENS: held.max_output_tokens,
-                names.TIER: plan.tier,
-                names.STEP: plan.step,
-                names.ATTEMPT: plan.attempt,
-                names.PURPOSE: plan.purpose,
-            },
-        )
+        self._calls.begin_call(held)
 
     def end_call(self, record: CallRecord) -> None:
         """End a model call's span with what it used and what it cost."""
-        record_call(record)
-        span = self._chats.pop(record.call_id, None)
-        if span is None:
-            return
-        span.set_attributes(call_attributes(record))
-        if record.status != "ok":
-            span.set_attribute(names.ERROR_TYPE, record.error or record.status)
-            span.set_status(Status(StatusCode.ERROR, record.status))
-        span.end()
+        self._calls.end_call(record)
 
-    @contextmanager
-    def inside_call(self, held: HeldCall) -> Iterator[None]:
+    def inside_call(self, held: HeldCall) -> AbstractContextManager[None]:
         """Make the call's span current, so that an instrumented HTTP client nests in it."""
-        span = self._chats.get(held.call_id)
-        if span is None:
-            yield
-            return
-        token = otel_context.attach(trace.set_span_in_context(span, self._context))
-        try:
-            yield
-        finally:
-            otel_context.detach(token)
+        return self._calls.inside_call(held)
 
     def tool_span(self, tool: str, call_id: str) -> Span:
         """The open span of one tool call."""
@@ -128,7 +81,7 @@ class TaskTrace:
             {
                 names.OPERATION: "execute_tool",
                 names.TOOL_NAME: tool,
-                names.TOOL_CALL_ID: call_id,
+                names.TOOL_CALL_ID: call_id[:_LONGEST_ID_CHARS],
             },
         )
 
@@ -136,16 +89,16 @@ class TaskTrace:
         """Put a budget event on the agent's span and into the metrics."""
         record_budget_event(event)
         attributes: dict[str, str | int | float] = {
-            "scope": event.scope,
-            "dimension": event.dimension,
-            "settled": event.settled,
-            "held": event.held,
-            "asked": event.asked,
+            names.BUDGET_SCOPE: event.scope,
+            names.BUDGET_DIMENSION: event.dimension,
+            names.BUDGET_SETTLED: event.settled,
+            names.BUDGET_HELD: event.held,
+            names.BUDGET_ASKED: event.asked,
         }
         if event.limit is not None:
-            attributes["limit"] = event.limit
+            attributes[names.BUDGET_LIMIT] = event.limit
         if event.fraction is not None:
-            attributes["fraction"] = event.fraction
+            attributes[names.BUDGET_FRACTION] = event.fraction
         self._agent.add_event(f"{names.BUDGET_EVENT_PREFIX}{event.kind}", attributes)
 
     def escalation(self, *, step: int, tier: int, to_tier: int, reason: str) -> None:
@@ -155,8 +108,8 @@ class TaskTrace:
             {
                 names.STEP: step,
                 names.TIER: tier,
-                "to_tier": to_tier,
-                names.ESCALATION_REASON: reason,
+                names.TO_TIER: to_tier,
+                names.ESCALATION_REASON: without_quotes(reason),
             },
         )
 
@@ -176,10 +129,9 @@ class TaskTrace:
             }
         )
         if record.outcome in ("failed", "exhausted", "cancelled"):
+            self._workflow.set_attribute(names.ERROR_TYPE, record.outcome)
             self._workflow.set_status(Status(StatusCode.ERROR, record.outcome))
-        for span in self._chats.values():
-            span.end()
-        self._chats.clear()
+        self._calls.end()
         self._agent.end()
         self._workflow.end()
 
@@ -187,36 +139,7 @@ class TaskTrace:
         self,
         name: str,
         kind: SpanKind,
-        context: otel_context.Context,
-        attributes: Mapping[str, Any],
+        context: Context,
+        attributes: Mapping[str, str],
     ) -> Span:
         return self._tracer.start_span(name, context=context, kind=kind, attributes=attributes)
-
-
-def call_attributes(record: CallRecord) -> dict[str, str | int | float | bool]:
-    """Usage and cost of one call, under the names that the back ends read."""
-    usage = record.usage
-    written = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
-    attributes: dict[str, str | int | float | bool] = {
-        names.RESPONSE_MODEL: record.model,
-        names.INPUT_TOKENS: usage.input_tokens,
-        names.OUTPUT_TOKENS: usage.output_tokens,
-        names.CACHE_READ_TOKENS: usage.cache_read_tokens,
-        names.CACHE_WRITE_TOKENS: written,
-        names.CACHE_WRITE_TOKENS_FORMER: written,
-        names.REASONING_TOKENS: usage.reasoning_tokens,
-        names.COST_SOURCE: record.cost_source,
-        names.COST_CONFIRMED: record.confirmed,
-    }
-    if record.cost_source != "unknown":
-        usd = float(usd_from_nusd(record.cost_nusd))
-        attributes[names.COST_LANGFUSE] = usd
-        attributes[names.COST_LOGFIRE] = usd
-        attributes[names.COST_MLFLOW] = json.dumps({"total_cost": usd})
-    if record.confidence is not None:
-        attributes[names.CONFIDENCE] = record.confidence
-    if record.accepted is not None:
-        attributes[names.ACCEPTED] = record.accepted
-    if record.accepted is False and record.reason:
-        attributes[names.ESCALATION_REASON] = record.reason
-    return attributes
