@@ -1,6 +1,6 @@
 """Scripted providers on loopback that speak the OpenAI and the Anthropic wire protocol."""
 
-from tests.wire.bill import BilledRequest, Bill, Total, WireUsage
+from tests.wire.bill import Bill, BilledRequest, Total, WireUsage
 from tests.wire.fault import EVERY_KIND, QUICK_KINDS, UNBILLED_KINDS, Fault, FaultKind, Faults
 from tests.wire.model import DEFAULT_MODELS, WireModel
 from tests.wire.script import (
@@ -30,8 +30,8 @@ __all__ = [
     "Faults",
     "RawRequest",
     "Reply",
-    "ScriptedProvider",
     "Script",
+    "ScriptedProvider",
     "Total",
     "WireMessage",
     "WireModel",

@@ -26,11 +26,11 @@ class Rates:
 
 
 def rates(
-    input: str, output: str, cache_read: str, write_5m: str = "0", write_1h: str = "0"
+    plain_input: str, output: str, cache_read: str, write_5m: str = "0", write_1h: str = "0"
 ) -> Rates:
     """Rates from decimal text."""
     return Rates(
-        input=Decimal(input),
+        input=Decimal(plain_input),
         output=Decimal(output),
         cache_read=Decimal(cache_read),
         cache_write_5m=Decimal(write_5m),
@@ -129,9 +129,9 @@ class Bill:
         with self._lock:
             return tuple(self._records.values())
 
-    def total(self, of: Callable[[BilledRequest], bool] = lambda record: True) -> Total:
-        """The sum over the records for which `of` holds."""
-        return _sum(record for record in self.records if of(record))
+    def total(self, of: Callable[[BilledRequest], bool] | None = None) -> Total:
+        """The sum over the records for which `of` holds, or all."""
+        return _sum(record for record in self.records if of is None or of(record))
 
     def by_task(self) -> Mapping[str | None, Total]:
         """The sums by task tag."""

@@ -29,13 +29,14 @@ _ROLES: Mapping[str, Role] = {
     "tool": "tool",
 }
 _MESSAGE_TOKENS, _NAME_TOKENS, _REPLY_TOKENS, _CALL_TOKENS = 3, 1, 3, 3
-_FIELDS = frozenset(
+_FIELD_NAMES = (
     "messages model audio frequency_penalty function_call functions logit_bias logprobs "
     "max_completion_tokens max_tokens metadata modalities moderation n parallel_tool_calls "
     "prediction presence_penalty prompt_cache_key prompt_cache_retention reasoning_effort "
     "response_format safety_identifier seed service_tier stop store stream stream_options "
-    "temperature tool_choice tools top_logprobs top_p user verbosity web_search_options".split()
+    "temperature tool_choice tools top_logprobs top_p user verbosity web_search_options"
 )
+_FIELDS = frozenset(_FIELD_NAMES.split())
 
 
 class ChatCompletions:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from tests.wire import body as read
-from tests.wire.bill import BilledRequest, Bill
+from tests.wire.bill import Bill, BilledRequest
 from tests.wire.cache import AutomaticCache, BreakpointCache, Prompt
 from tests.wire.chat_completions import ChatCompletions
 from tests.wire.endpoint import Answer, Endpoint, Office
@@ -23,11 +23,14 @@ from tests.wire.messages import Messages
 from tests.wire.messages_body import read_request
 from tests.wire.model import WireModel, find_model
 from tests.wire.refusal import Refusal, refusal_of
+from tests.wire.responses import Responses
 from tests.wire.script import Json, Protocol, Reply, Script, WireRequest
 from tests.wire.tokens import Count, Meter
 from tests.wire.transmission import Transmission, deliver, send_json
 
-_ENDPOINTS: Mapping[str, Endpoint] = {each.path: each for each in (ChatCompletions(), Messages())}
+_ENDPOINTS: Mapping[str, Endpoint] = {
+    each.path: each for each in (ChatCompletions(), Responses(), Messages())
+}
 _COUNT_PATH = "/v1/messages/count_tokens"
 TASK_HEADER = "x-task"
 
@@ -75,13 +78,13 @@ class Exchange:
         except Refusal as refusal:
             self.refusals[refusal.status] += 1
             return _refuse(refusal, protocol, request_id)
-        except Exception as error:  # a defect of a script, shown by the server's owner at the end
+        except Exception as error:  # noqa: BLE001 - a defect of a script, shown at the end
             self.errors.append(error)
             return _refuse(Refusal("The script failed.", status=500), protocol, request_id)
 
     def models(self, headers: Mapping[str, str]) -> Transmission:
-        """The response to `GET /v1/models`, in the protocol that the key's header tells."""
-        protocol: Protocol = "anthropic" if "x-api-key" in headers else "openai"
+        """The response to `GET /v1/models`, Anthropic's if it names a version of that."""
+        protocol: Protocol = "anthropic" if "anthropic-version" in headers else "openai"
         try:
             self._check_key(protocol, headers)
         except Refusal as refusal:
@@ -101,11 +104,11 @@ class Exchange:
             raise Refusal("anthropic-version: header is required")
 
     def _check_key(self, protocol: Protocol, headers: Mapping[str, str]) -> None:
+        key = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        missing, wrong = "You didn't provide an API key.", "Incorrect API key provided."
         if protocol == "anthropic":
-            key, missing, wrong = headers.get("x-api-key"), "x-api-key header is required", "invalid"
-        else:
-            key = headers.get("authorization", "").removeprefix("Bearer ").strip()
-            missing, wrong = "You didn't provide an API key.", "Incorrect API key provided."
+            key = headers.get("x-api-key") or key
+            missing, wrong = "x-api-key header is required", "invalid x-api-key"
         if not key:
             raise Refusal(missing, status=401)
         if self._settings.api_key not in (None, key):
@@ -156,7 +159,6 @@ class Exchange:
         """Bills what the model produced and hands over the response."""
         limit = request.max_tokens or model.most_output_tokens
         generation = generate(reply, request, self._office.meter, limit)
-        told_reasoning = generation.reasoning_tokens if request.protocol == "openai" else 0
         answer = Answer(
             id=request_id,
             request=request,
@@ -165,7 +167,7 @@ class Exchange:
             usage=replace(
                 prompt.usage,
                 output_tokens=generation.output_tokens,
-                reasoning_tokens=told_reasoning,
+                reasoning_tokens=generation.reasoning_tokens,
             ),
             created_at=int(time.time()),
         )

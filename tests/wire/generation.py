@@ -69,15 +69,15 @@ def generate(reply: Reply, request: WireRequest, meter: Meter, most_tokens: int)
     """The reply as produced: allowed calls only, ended at `most_tokens`."""
     reasoning = min(reply.reasoning_tokens if request.thinking else 0, most_tokens)
     used, blocks, cut = reasoning, list[Block](), False
-    for name, text in _wanted(reply, request):
+    for name, whole in _wanted(reply, request):
         overhead = 0 if name is None else meter.billed(_CALL_TOKENS + meter.count(name))
         if used + max(overhead, 1) > most_tokens:
             used, cut = most_tokens, True
             break
-        cost = meter.billed(meter.count(text)) + overhead if text else overhead
+        text, cost = whole, overhead + (meter.billed(meter.count(whole)) if whole else 0)
         if used + cost > most_tokens:
-            text, cost, cut = meter.longest_prefix(text, most_tokens - used - overhead), 0, True
-            cost = most_tokens - used
+            text = meter.longest_prefix(whole, most_tokens - used - overhead)
+            cost, cut = most_tokens - used, True
         blocks.append(Block(name=name, pieces=_pieces(text, used, cost)))
         used += cost
         if cut:

@@ -52,7 +52,7 @@ class Messages:
             **_envelope(answer),
             "content": content,
             "stop_reason": _STOP_REASONS[answer.generation.finish],
-            "usage": {**input_usage(answer.usage), "output_tokens": answer.usage.output_tokens},
+            "usage": {**input_usage(answer.usage), **_output_usage(answer.usage)},
         }
 
     def events(self, answer: Answer) -> Sequence[Event]:
@@ -72,7 +72,7 @@ class Messages:
         for at, block in enumerate(generation.blocks):
             events += _block_events(answer, at, at + thoughts, block)
         reason = {"stop_reason": _STOP_REASONS[generation.finish], "stop_sequence": None}
-        total = {**input_usage(answer.usage), "output_tokens": answer.usage.output_tokens}
+        total = {**_final_input_usage(answer.usage), **_output_usage(answer.usage)}
         events += [
             _event(
                 "message_delta", generation.output_tokens, usage=True, delta=reason, totals=total
@@ -94,6 +94,17 @@ def input_usage(usage: WireUsage) -> dict[str, object]:
         },
         "service_tier": "standard",
     }
+
+
+def _final_input_usage(usage: WireUsage) -> dict[str, object]:
+    """The input side in message_delta, which does not split writes by lifetime."""
+    whole = input_usage(usage)
+    return {key: value for key, value in whole.items() if key.endswith("input_tokens")}
+
+
+def _output_usage(usage: WireUsage) -> dict[str, object]:
+    details = {"thinking_tokens": usage.reasoning_tokens}
+    return {"output_tokens": usage.output_tokens, "output_tokens_details": details}
 
 
 def _envelope(answer: Answer) -> dict[str, object]:

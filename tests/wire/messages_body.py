@@ -15,14 +15,15 @@ from tests.wire.tokens import canonical
 MOST_BREAKPOINTS = 4
 _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "any": "required"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-_BLOCKS = frozenset(
-    "text image document tool_use tool_result thinking redacted_thinking search_result".split()
-)
-_FIELDS = frozenset(
+_CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
+_BLOCK_NAMES = "text image document tool_use tool_result thinking redacted_thinking search_result"
+_BLOCKS = frozenset(_BLOCK_NAMES.split())
+_FIELD_NAMES = (
     "model max_tokens messages system tools tool_choice metadata stop_sequences stream temperature "
     "top_k top_p thinking service_tier container context_management mcp_servers cache_control "
-    "output_config inference_geo".split()
+    "output_config inference_geo speed diagnostics"
 )
+_FIELDS = frozenset(_FIELD_NAMES.split())
 
 
 def read_model(body: Json) -> str:
@@ -145,7 +146,9 @@ def _read_messages(body: Json, tools: Sequence[WireTool]) -> tuple[WireMessage, 
     _check_tool_pairs(turns)
     used = any(block.get("type") in ("tool_use", "tool_result") for _, bs in turns for block in bs)
     if used and not tools:
-        raise Refusal("Requests which include `tool_use` or `tool_result` blocks must define tools.")
+        raise Refusal(
+            "Requests which include `tool_use` or `tool_result` blocks must define tools."
+        )
     return (*_system_messages(body), *(m for role, blocks in turns for m in _normal(role, blocks)))
 
 
@@ -191,7 +194,9 @@ def _read_block(entry: object, where: str) -> dict[str, object]:
     if kind == "text" and not str(block["text"]).strip():
         raise Refusal("messages: text content blocks must contain non-whitespace text")
     if kind == "tool_use":
-        read.text(block.get("id"), f"{where}.tool_use.id")
+        call_id = read.text(block.get("id"), f"{where}.tool_use.id")
+        if not _CALL_ID.fullmatch(call_id):
+            raise Refusal(f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
         read.text(block.get("name"), f"{where}.tool_use.name")
         read.mapping(block.get("input"), f"{where}.tool_use.input")
     if kind == "tool_result":
@@ -254,7 +259,9 @@ def _system_messages(body: Json) -> list[WireMessage]:
         return []
     if isinstance(system, str):
         return [WireMessage(role="system", text=system)]
-    blocks = [read.mapping(b, f"system.{at}") for at, b in enumerate(read.sequence(system, "system"))]
+    blocks = [
+        read.mapping(b, f"system.{at}") for at, b in enumerate(read.sequence(system, "system"))
+    ]
     if any(not b.get("text") for b in blocks):
         raise Refusal("system: text content blocks must be non-empty")
     return [WireMessage(role="system", text="".join(str(b["text"]) for b in blocks))]

@@ -67,7 +67,8 @@ def _system_units(body: Json, meter: Meter) -> list[Unit]:
     if isinstance(system, str):
         return [Unit(content=canonical(["system", system]), counted_tokens=meter.count(system))]
     return [
-        _unit("system", block, meter.count(str(block.get("text", "")))) for block in _mappings(system)
+        _unit("system", block, meter.count(str(block.get("text", ""))))
+        for block in _mappings(system)
     ]
 
 

@@ -16,7 +16,7 @@ _ANTHROPIC_TYPES = {
 }
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - an answer of the provider, not an error of ours
     """A request that is answered by an error, with its status and the provider's words."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Refusal(Exception):
         status: int = 400,
         param: str | None = None,
         code: str | None = None,
-        type: str = "invalid_request_error",
+        kind: str = "invalid_request_error",
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
@@ -34,19 +34,19 @@ class Refusal(Exception):
         self.status = status
         self.param = param
         self.code = code
-        self.type = type
+        self.kind = kind
         self.retry_after_seconds = retry_after_seconds
 
     def body(self, protocol: Protocol, request_id: str) -> dict[str, object]:
         """The error's JSON in that protocol."""
         if protocol == "anthropic":
-            kind = _ANTHROPIC_TYPES.get(self.status, "api_error")
-            error = {"type": kind, "message": self.message}
+            error_type = _ANTHROPIC_TYPES.get(self.status, "api_error")
+            error = {"type": error_type, "message": self.message}
             return {"type": "error", "error": error, "request_id": request_id}
         return {
             "error": {
                 "message": self.message,
-                "type": self.type,
+                "type": self.kind,
                 "param": self.param,
                 "code": self.code,
             }
@@ -62,17 +62,17 @@ def refusal_of(fault: Fault, protocol: Protocol, model: str) -> Refusal | None:
         return Refusal(
             openai if protocol == "openai" else anthropic,
             status=429,
-            type="tokens",
+            kind="tokens",
             code="rate_limit_exceeded",
             retry_after_seconds=wait,
         )
     if fault.kind == "server_error":
         openai = "The server had an error while processing your request. Sorry about that!"
         message = openai if protocol == "openai" else "Internal server error"
-        return Refusal(message, status=500, type="server_error")
+        return Refusal(message, status=500, kind="server_error")
     if fault.kind == "overloaded":
         if protocol == "anthropic":
             return Refusal("Overloaded", status=529)
         message = "The engine is currently overloaded, please try again later."
-        return Refusal(message, status=503, type="server_error")
+        return Refusal(message, status=503, kind="server_error")
     return None

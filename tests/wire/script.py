@@ -24,7 +24,7 @@ class WireToolCall:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WireMessage:
-    """One message of either protocol; an Anthropic `tool_result` block is a message of role tool."""
+    """One message of either protocol; an Anthropic `tool_result` block has the role tool."""
 
     role: Role
     text: str = ""
@@ -46,8 +46,8 @@ class WireRequest:
     """A valid request of either protocol.
 
     `tool_choice` is `auto`, `none`, `required` or the name of a tool. `attempt` counts requests
-    with this very body and task from 1; `step` counts, from 0, the different bodies of the task that
-    the model was shown before. `body` is the request as sent.
+    with this very body and task from 1; `step` counts, from 0, the different bodies of the task
+    that the model was shown before. `body` is the request as sent.
     """
 
     protocol: Protocol
@@ -105,7 +105,8 @@ Script = Callable[[WireRequest], Reply]
 
 def answer(text: str, *, reasoning_tokens: int = 0) -> Script:
     """A model that always says `text`."""
-    return lambda request: Reply(text=text, reasoning_tokens=reasoning_tokens)
+    reply = Reply(text=text, reasoning_tokens=reasoning_tokens)
+    return lambda _: reply
 
 
 def echo(request: WireRequest) -> Reply:

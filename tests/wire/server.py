@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tests.wire.bill import Bill
 from tests.wire.exchange import Exchange, Settings
@@ -56,7 +56,7 @@ class ScriptedProvider:
         *,
         models: tuple[WireModel, ...] = DEFAULT_MODELS,
         count: Count = quarter_count,
-        token_factor: str | int | Fraction = "1.2",
+        token_factor: Fraction | str | int = Fraction(6, 5),
         faults: Faults | None = None,
         clock: Callable[[], float] = time.monotonic,
         api_key: str | None = None,
@@ -82,7 +82,9 @@ class ScriptedProvider:
         )
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.provider = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
 
     @property
     def port(self) -> int:
@@ -205,10 +207,8 @@ class _Server(ThreadingHTTPServer):
             except OSError:
                 continue
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - inherited
         """Keeps an error of the server for its owner, except that a client has gone."""
-        import sys
-
         error = sys.exception()
         if isinstance(error, Exception) and not isinstance(error, OSError):
             self.errors.append(error)
@@ -235,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._handle("POST")
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited
         """Says nothing."""
 
     def version_string(self) -> str:
@@ -284,9 +284,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write_parts(self, sent: Transmission) -> None:
         for part in sent.parts:
-            if sent.declared_length is None:
-                part = b"%x\r\n%s\r\n" % (len(part), part)
-            self.wfile.write(part)
+            chunked = sent.declared_length is None
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
         if sent.declared_length is None and sent.ending == "complete":
             self.wfile.write(b"0\r\n\r\n")
 

@@ -48,9 +48,7 @@ def canonical(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def tool_tokens(
-    count: Count, name: str, description: str, schema: Mapping[str, object]
-) -> int:
+def tool_tokens(count: Count, name: str, description: str, schema: Mapping[str, object]) -> int:
     """Tokens of one function by OpenAI's published figures for gpt-4o, nested objects alike.
 
     The closing 12 of the whole list is `TOOLS_END`.
@@ -62,6 +60,8 @@ TOOLS_END = _END
 
 
 def _schema_tokens(count: Count, schema: Mapping[str, object]) -> int:
+    if not schema:
+        return 0
     tokens = 0
     properties = _mapping(schema.get("properties"))
     if properties:

@@ -48,7 +48,9 @@ class Delivery:
     delivered_usage: bool
 
 
-def send_json(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Transmission:
+def send_json(
+    body: Json, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Transmission:
     """A whole JSON response."""
     data = json.dumps(body).encode()
     kind = {"content-type": "application/json", **(headers or {})}
@@ -62,8 +64,8 @@ def deliver(endpoint: Endpoint, answer: Answer, fault: FaultKind | None) -> Deli
         return _lost(answer, Transmission(ending=ending))
     if answer.request.stream:
         return _deliver_stream(endpoint.events(answer), answer, fault)
-    whole = _without_usage(endpoint.whole(answer)) if fault == "no_usage" else endpoint.whole(answer)
-    sent = send_json(whole)
+    whole = endpoint.whole(answer)
+    sent = send_json(_without_usage(whole) if fault == "no_usage" else whole)
     data, length = sent.parts[0], sent.declared_length or 0
     half = data[: len(data) // 2]
     if fault == "cut_stream":
@@ -72,9 +74,7 @@ def deliver(endpoint: Endpoint, answer: Answer, fault: FaultKind | None) -> Deli
         sent = replace(sent, parts=(half,), declared_length=len(half))
     elif fault == "wrong_length":
         sent = replace(sent, declared_length=length + _MISSING_BYTES, ending="close")
-    return Delivery(
-        transmission=sent, usage=answer.usage, delivered_usage=fault not in _SPOILT
-    )
+    return Delivery(transmission=sent, usage=answer.usage, delivered_usage=fault not in _SPOILT)
 
 
 def _deliver_stream(events: Sequence[Event], answer: Answer, fault: FaultKind | None) -> Delivery:
