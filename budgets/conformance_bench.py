@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from agentkit.budgets.amount import Amount, Limits
+from agentkit.budgets.amount import NOTHING, Amount, Limits
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.scope import Scope, Window, scope_chain
 from agentkit.budgets.store import Account, Denial, Grant, Settlement, Store
@@ -24,7 +24,7 @@ _SERVER_LEASE_SECONDS = 0.05
 PLENTY = Amount(10**15, 10**12, 10**12, 10**9)
 
 
-class RuleBroken(AssertionError):
+class RuleBroken(AssertionError):  # noqa: N818  # named like the package's other errors
     """A store does not do what the ledger relies on; `rule` names the check."""
 
     def __init__(self, rule: str, what: str) -> None:
@@ -43,7 +43,7 @@ class ManualClock:
 
 
 class Bench:
-    """One empty store under test. `server_clock` stores take their own time, so the bench sleeps."""
+    """One empty store under test; where it takes its time from a server, the bench sleeps."""
 
     def __init__(self, rule: str, factory: StoreFactory, *, server_clock: bool) -> None:
         self.rule = rule
@@ -95,14 +95,14 @@ class Bench:
         self,
         worst: Amount,
         *paths: str,
-        id: str | None = None,
+        reservation_id: str | None = None,
         fingerprint: str = "",
         dispatched: bool = True,
         lease_seconds: float = 3600.0,
     ) -> Grant | Denial:
-        """Reserve with a new id, or with `id`."""
+        """Reserve with a new id, or with `reservation_id`."""
         return self.store.reserve(
-            id or f"r{next(self._ids)}",
+            reservation_id or f"r{next(self._ids)}",
             worst,
             paths,
             lease_seconds=lease_seconds,
@@ -125,7 +125,7 @@ class Bench:
             raise RuleBroken(self.rule, f"{worst!r} was granted in {paths!r} past a limit")
         return answer
 
-    def sums(self, path: str, *, settled: Amount = Amount(), held: Amount = Amount()) -> Account:
+    def sums(self, path: str, *, settled: Amount = NOTHING, held: Amount = NOTHING) -> Account:
         """The account of `path`, which must hold exactly this."""
         account = self.store.account(path)
         self.equal(account.settled, settled, f"settled in {path!r}")

@@ -54,14 +54,14 @@ class _Reservation:
 
     def __init__(
         self,
-        id: str,
+        reservation_id: str,
         worst: Amount,
         accounts: list[_Sums],
         fingerprint: str,
         lease_until: float,
         dispatched: bool,
     ) -> None:
-        self.id = id
+        self.id = reservation_id
         self.worst = worst
         self.accounts = accounts
         self.fingerprint = fingerprint
@@ -145,7 +145,7 @@ class MemoryStore:
             accounts = self._current(paths, now)
             for sums in accounts:
                 limits = sums.scope.limits
-                if limits is not UNLIMITED and (denial := _denial(sums, limits, worst)):
+                if limits != UNLIMITED and (denial := _denial(sums, limits, worst)):
                     return denial
             nusd, tokens, fresh, calls = worst
             for sums in accounts:
@@ -254,8 +254,8 @@ class MemoryStore:
             sums = self._sums.get(path)
             if sums is None:
                 raise ScopeMissing(path)
-            if sums.scope.window != "total" and (key := sums.scope.window_key(now)) != sums.key:
-                sums = self._sums[path] = _Sums(sums.scope, key)
+            if sums.scope.window != "total" or sums.key:
+                sums = self._sums[path] = _in_window(sums, sums.scope.window_key(now))
             found.append(sums)
         return found
 
@@ -305,7 +305,7 @@ class MemoryStore:
             )
             sums.unconfirmed += unconfirmed
             scope = sums.scope
-            if scope.limits is not UNLIMITED:
+            if scope.limits != UNLIMITED:
                 changes.append(
                     Change(scope.path, scope.limits, scope.thresholds, old, sums.settled, sums.held)
                 )
@@ -320,6 +320,12 @@ class MemoryStore:
         if len(self._leases) > 2 * len(self._open) + 1024:
             self._leases = [(r.lease_until, r.id) for r in self._open.values()]
             heapq.heapify(self._leases)
+
+
+def _in_window(sums: _Sums, key: str) -> _Sums:
+    """`sums`, or empty ones where a new window has begun; a clock set back begins none."""
+    same_kind = len(key) == len(sums.key)
+    return sums if same_kind and key <= sums.key else _Sums(sums.scope, key)
 
 
 def _denial(sums: _Sums, limits: Limits, worst: Amount) -> Denial | None:

@@ -11,45 +11,29 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import parse_qs
 
-from agentkit.budgets.amount import DIMENSIONS, NOTHING, Amount, Limits
-from agentkit.budgets.errors import (
-    ReservationConflict,
-    ReservationUnknown,
-    ScopeMissing,
-    StoreError,
-)
+from agentkit.budgets.amount import Amount, Limits
+from agentkit.budgets.errors import ReservationConflict, StoreError
 from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
 from agentkit.budgets.scope import Scope
-from agentkit.budgets.store import (
-    Account,
-    Change,
-    Denial,
-    Grant,
-    ReservationState,
-    Settlement,
-    charge,
-    overrun_of,
+from agentkit.budgets.store import Account, Denial, Grant, Settlement
+from agentkit.budgets.stores.sqlite_rows import (
+    denial_of,
+    hold,
+    read_account,
+    read_scope,
+    release,
+    settle,
+    write_call,
 )
 from agentkit.budgets.stores.sqlite_schema import SCHEMA, SCHEMA_VERSION
 
 _BUSY_SECONDS = 30.0
-_ACCOUNT = """
-    SELECT s.path, s.window, s.timezone, s.thresholds,
-           s.limit_nusd, s.limit_tokens, s.limit_fresh_tokens, s.limit_calls
-    FROM scope s WHERE s.path = ?
-"""
-_SUMS = """
-    SELECT settled_nusd, settled_tokens, settled_fresh_tokens, settled_calls,
-           held_nusd, held_tokens, held_fresh_tokens, held_calls, unconfirmed_nusd
-    FROM account WHERE path = ? AND window_key = ?
-"""
-_NO_SUMS = (0,) * 9
 
 
 class SqliteStore:
@@ -130,13 +114,12 @@ class SqliteStore:
     def scopes(self, prefix: str = "") -> list[Scope]:
         with self._read() as db:
             rows = db.execute(
-                "SELECT path, window, timezone, thresholds, limit_nusd, limit_tokens, "
-                "limit_fresh_tokens, limit_calls FROM scope "
+                "SELECT * FROM scope "
                 "WHERE ?1 = '' OR path = ?1 OR substr(path, 1, length(?1) + 1) = ?1 || '/' "
                 "ORDER BY path",
                 (prefix,),
             ).fetchall()
-        return [_scope(row) for row in rows]
+        return [read_scope(row) for row in rows]
 
     def account(self, path: str) -> Account:
         return self.accounts((path,))[0]
@@ -146,7 +129,7 @@ class SqliteStore:
         with self._read() as db:
             db.execute("BEGIN")
             try:
-                return [_account(db, path, now)[1] for path in paths]
+                return [read_account(db, path, now) for path in paths]
             finally:
                 db.execute("COMMIT")
 
@@ -182,25 +165,17 @@ class SqliteStore:
                 if known[0] != fingerprint:
                     raise ReservationConflict(reservation_id)
                 return Grant(reservation_id, known[1], Amount(*known[2:]), True)
-            accounts = [_account(db, path, now)[1] for path in paths]
+            accounts = [read_account(db, path, now) for path in paths]
             for account in accounts:
-                if denial := _denial(account, worst):
+                if denial := denial_of(account, worst):
                     return denial
-            db.executemany(
-                "INSERT INTO account VALUES (?,?,0,0,0,0,?,?,?,?,0) "
-                "ON CONFLICT (path, window_key) DO UPDATE SET "
-                "held_nusd = held_nusd + excluded.held_nusd, "
-                "held_tokens = held_tokens + excluded.held_tokens, "
-                "held_fresh_tokens = held_fresh_tokens + excluded.held_fresh_tokens, "
-                "held_calls = held_calls + excluded.held_calls",
-                [(account.path, account.window_key, *worst) for account in accounts],
-            )
+            holds = [(account.path, hold(db, account, worst)) for account in accounts]
             db.execute(
                 "INSERT INTO reservation VALUES (?,'held',?,?,?,?,?,?,0,0,0,0,?,?)",
                 (
                     reservation_id,
                     fingerprint,
-                    json.dumps([(account.path, account.window_key) for account in accounts]),
+                    json.dumps(holds),
                     *worst,
                     now + lease_seconds,
                     dispatched,
@@ -226,16 +201,16 @@ class SqliteStore:
         call: CallRecord | None = None,
     ) -> Settlement:
         with self._write() as db:
-            settlement = _settle(db, reservation_id, actual, confirmed)
+            settlement = settle(db, reservation_id, actual, confirmed)
             if call is not None and settlement.before != "settled":
-                _write_call(db, call)
+                write_call(db, call)
         return settlement
 
     def release(self, reservation_id: str, *, call: CallRecord | None = None) -> Settlement:
         with self._write() as db:
-            settlement = _release(db, reservation_id)
+            settlement = release(db, reservation_id)
             if call is not None and settlement.before == "held":
-                _write_call(db, call)
+                write_call(db, call)
         return settlement
 
     def expire(self, limit: int = 100) -> list[Settlement]:
@@ -256,9 +231,9 @@ class SqliteStore:
             ).fetchall()
             for reservation_id, dispatched, *worst in rows:
                 if dispatched:
-                    ended.append(_settle(db, reservation_id, Amount(*worst), False))
+                    ended.append(settle(db, reservation_id, Amount(*worst), False))
                 else:
-                    ended.append(_release(db, reservation_id))
+                    ended.append(release(db, reservation_id))
         return ended
 
     def held(self, limit: int = 1000) -> list[tuple[str, Amount, float]]:
@@ -334,12 +309,17 @@ class SqliteStore:
                     f"the ledger {str(self._path)!r} was written by a later agentkit "
                     f"(schema {version}, this one reads {SCHEMA_VERSION}); upgrade agentkit"
                 )
+            if version not in (0, SCHEMA_VERSION):
+                raise StoreError(
+                    f"the ledger {str(self._path)!r} is of schema {version}, from before the first "
+                    "release; move it away and start a new one"
+                )
             for statement in SCHEMA:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
+    def _read(self) -> Generator[sqlite3.Connection, None, None]:
         with self._lock:
             if self._closed:
                 raise StoreError(f"the ledger {str(self._path)!r} is closed")
@@ -349,7 +329,7 @@ class SqliteStore:
                 raise StoreError(f"the ledger {str(self._path)!r} failed: {error}") from error
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _write(self) -> Generator[sqlite3.Connection, None, None]:
         """One transaction: all of it, or nothing when anything raises."""
         with self._read() as db:
             db.execute("BEGIN IMMEDIATE")
@@ -360,141 +340,3 @@ class SqliteStore:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-
-
-def _scope(row: tuple[Any, ...]) -> Scope:
-    path, window, timezone, thresholds, *limits = row
-    return Scope(
-        path=path,
-        window=window,
-        timezone=timezone,
-        thresholds=tuple(json.loads(thresholds)),
-        limits=Limits(*limits),
-    )
-
-
-def _account(db: sqlite3.Connection, path: str, now: float) -> tuple[Scope, Account]:
-    row = db.execute(_ACCOUNT, (path,)).fetchone()
-    if row is None:
-        raise ScopeMissing(path)
-    _, window, timezone, thresholds, *bounds = row
-    limits = Limits(*bounds)
-    scope = Scope(
-        path=path,
-        window=window,
-        timezone=timezone,
-        thresholds=tuple(json.loads(thresholds)),
-        limits=limits,
-    )
-    key = scope.window_key(now)
-    sums = db.execute(_SUMS, (path, key)).fetchone() or _NO_SUMS
-    return scope, Account(path, key, limits, Amount(*sums[:4]), Amount(*sums[4:8]), sums[8])
-
-
-def _denial(account: Account, worst: Amount) -> Denial | None:
-    """The first limit that holding `worst` would pass; what asks for nothing is never denied."""
-    for i, available in enumerate(account.available):
-        limit = account.limits[i]
-        if available is None or limit is None or not worst[i] or worst[i] <= available:
-            continue
-        settled, held = account.settled[i], account.held[i]
-        return Denial(account.path, DIMENSIONS[i], worst[i], available, limit, settled, held)
-    return None
-
-
-def _settle(
-    db: sqlite3.Connection, reservation_id: str, actual: Amount, confirmed: bool
-) -> Settlement:
-    before, worst, charged, accounts = _reservation(db, reservation_id)
-    decided = charge(before, charged, actual, confirmed)
-    if decided is None:
-        return Settlement(reservation_id, before, before, charged, NOTHING, ())
-    after, new_charge = decided
-    changes = _move(db, accounts, before, after, worst, charged, new_charge)
-    _end(db, reservation_id, after, new_charge)
-    overrun = overrun_of(worst, actual)
-    return Settlement(reservation_id, before, after, new_charge, overrun, changes)
-
-
-def _release(db: sqlite3.Connection, reservation_id: str) -> Settlement:
-    before, worst, charged, accounts = _reservation(db, reservation_id)
-    if before != "held":
-        return Settlement(reservation_id, before, before, charged, NOTHING, ())
-    changes = _move(db, accounts, before, "released", worst, NOTHING, NOTHING)
-    _end(db, reservation_id, "released", NOTHING)
-    return Settlement(reservation_id, before, "released", NOTHING, NOTHING, changes)
-
-
-def _reservation(
-    db: sqlite3.Connection, reservation_id: str
-) -> tuple[ReservationState, Amount, Amount, list[tuple[str, str]]]:
-    row = db.execute(
-        "SELECT state, accounts, worst_nusd, worst_tokens, worst_fresh_tokens, worst_calls, "
-        "charged_nusd, charged_tokens, charged_fresh_tokens, charged_calls "
-        "FROM reservation WHERE id = ?",
-        (reservation_id,),
-    ).fetchone()
-    if row is None:
-        raise ReservationUnknown(reservation_id)
-    accounts = [(path, key) for path, key in json.loads(row[1])]
-    return row[0], Amount(*row[2:6]), Amount(*row[6:10]), accounts
-
-
-def _move(
-    db: sqlite3.Connection,
-    accounts: list[tuple[str, str]],
-    before: ReservationState,
-    after: ReservationState,
-    worst: Amount,
-    charged: Amount,
-    new_charge: Amount,
-) -> tuple[Change, ...]:
-    """Take the hold off and the charge on, in every account of the reservation."""
-    drop = worst if before == "held" else NOTHING
-    add = new_charge.minus(charged)
-    unconfirmed = new_charge.nusd if after == "forfeited" else 0
-    unconfirmed -= charged.nusd if before == "forfeited" else 0
-    changes: list[Change] = []
-    for path, key in accounts:
-        db.execute(
-            "UPDATE account SET settled_nusd = settled_nusd + ?, "
-            "settled_tokens = settled_tokens + ?, "
-            "settled_fresh_tokens = settled_fresh_tokens + ?, settled_calls = settled_calls + ?, "
-            "held_nusd = held_nusd - ?, held_tokens = held_tokens - ?, "
-            "held_fresh_tokens = held_fresh_tokens - ?, held_calls = held_calls - ?, "
-            "unconfirmed_nusd = unconfirmed_nusd + ? WHERE path = ? AND window_key = ?",
-            (*add, *drop, unconfirmed, path, key),
-        )
-        row = db.execute(_ACCOUNT, (path,)).fetchone()
-        if row is None or all(limit is None for limit in row[4:]):
-            continue
-        sums = db.execute(_SUMS, (path, key)).fetchone() or _NO_SUMS
-        settled = Amount(*sums[:4])
-        changes.append(
-            Change(
-                path,
-                Limits(*row[4:]),
-                tuple(json.loads(row[3])),
-                settled.minus(add),
-                settled,
-                Amount(*sums[4:8]),
-            )
-        )
-    return tuple(changes)
-
-
-def _end(
-    db: sqlite3.Connection, reservation_id: str, state: ReservationState, charged: Amount
-) -> None:
-    db.execute(
-        "UPDATE reservation SET state = ?, charged_nusd = ?, charged_tokens = ?, "
-        "charged_fresh_tokens = ?, charged_calls = ? WHERE id = ?",
-        (state, *charged, reservation_id),
-    )
-
-
-def _write_call(db: sqlite3.Connection, call: CallRecord) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO call (id, task_id, at, record) VALUES (?,?,?,?)",
-        (call.call_id, call.task_id, call.started_at, json.dumps(call.to_dict())),
-    )

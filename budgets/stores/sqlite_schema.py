@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS scope (
@@ -10,12 +10,12 @@ SCHEMA = (
         thresholds TEXT NOT NULL, limit_nusd INTEGER, limit_tokens INTEGER,
         limit_fresh_tokens INTEGER, limit_calls INTEGER) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS account (
-        path TEXT NOT NULL, window_key TEXT NOT NULL,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL, window_key TEXT NOT NULL,
         settled_nusd INTEGER NOT NULL, settled_tokens INTEGER NOT NULL,
         settled_fresh_tokens INTEGER NOT NULL, settled_calls INTEGER NOT NULL,
         held_nusd INTEGER NOT NULL, held_tokens INTEGER NOT NULL,
         held_fresh_tokens INTEGER NOT NULL, held_calls INTEGER NOT NULL,
-        unconfirmed_nusd INTEGER NOT NULL, PRIMARY KEY (path, window_key)) WITHOUT ROWID""",
+        unconfirmed_nusd INTEGER NOT NULL, UNIQUE (path, window_key))""",
     """CREATE TABLE IF NOT EXISTS reservation (
         id TEXT PRIMARY KEY, state TEXT NOT NULL, fingerprint TEXT NOT NULL,
         accounts TEXT NOT NULL, worst_nusd INTEGER NOT NULL, worst_tokens INTEGER NOT NULL,

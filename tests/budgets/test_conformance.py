@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from agentkit.budgets.amount import NOTHING, Amount
 from agentkit.budgets.conformance import CHECKS, Check, RuleBroken, check
 from agentkit.budgets.journal import CallRecord
@@ -28,7 +29,7 @@ def test_sqlite_store_keeps_the_rule(rule: Check, tmp_path: Path) -> None:
 
 
 def test_check_leaves_out_what_a_server_clock_cannot_show() -> None:
-    ran = check(lambda clock: MemoryStore(), server_clock=True)
+    ran = check(lambda _: MemoryStore(), server_clock=True)
     assert set(ran) == {rule.name for rule in CHECKS if not rule.moves_clock}
 
 
