@@ -26,7 +26,7 @@ from agentkit.models.local.engine import EngineSettings, LlamaEngine
 from agentkit.models.local.errors import ContextOverflow, ModelSettingsInvalid
 from agentkit.models.local.generation import Generated, Request, generate
 from agentkit.models.local.gguf_check import GgufSummary, check_gguf
-from agentkit.models.local.loaded import engine_for
+from agentkit.models.local.loaded import dialect_for, engine_for
 from agentkit.models.local.message import as_chunk, as_message
 from agentkit.models.local.offer import offered_tools, tool_choice, tool_spec
 from agentkit.models.local.sampling import Sampling
@@ -282,12 +282,11 @@ class LocalChatModel(BaseChatModel):
             conversation=None if conversation is None else str(conversation),
             constraint=turn.constraint,
             once=turn.once,
+            banned=turn.banned,
         )
 
     def _dialect(self) -> Dialect:
-        from agentkit.models.local.pocket import PocketDialect
-
-        return PocketDialect(self.engine, n_ctx=self.context_tokens)
+        return dialect_for(self._settings, self._summary, n_ctx=self.context_tokens)
 
     @property
     def _summary(self) -> GgufSummary:

@@ -37,11 +37,12 @@ class ToolChoice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """What the model is to generate from."""
+    """What the model is to generate from; the fields mean what they mean in `Request`."""
 
     prompt: tuple[int, ...]
     constraint: Constraint | None = None
     once: frozenset[int] = frozenset()
+    banned: frozenset[int] = frozenset()
     stop: tuple[str, ...] = ()
     tools: tuple[OfferedTool, ...] = ()
 

@@ -108,14 +108,21 @@ class LlamaEngine:
         )
         return tuple(sorted({text for text in found if len(text) > 1}, key=len, reverse=True))
 
-    def tokenize(self, text: str, *, special: bool, begin: bool = False) -> list[int]:
-        """Tokens of `text`; `special` lets control tokens be recognised, `begin` adds BOS."""
+    @cached_property
+    def bos_token(self) -> int | None:
+        """The token that every prompt of this model must begin with, where there is one."""
+        wanted = self.library.llama_vocab_get_add_bos(self.vocab)
+        token = self.library.llama_vocab_bos(self.vocab)
+        return int(token) if wanted and token >= 0 else None
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Tokens of `text`; `special` lets control tokens be recognised in it."""
         data = text.encode("utf-8", "replace")
         size = len(data) + 16
         while True:
             tokens = (self.library.llama_token * size)()
             count = self.library.llama_tokenize(
-                self.vocab, data, len(data), tokens, size, begin, special
+                self.vocab, data, len(data), tokens, size, False, special
             )
             if count >= 0:
                 return list(tokens[:count])

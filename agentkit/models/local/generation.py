@@ -31,7 +31,7 @@ class Constraint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What to generate. Each token of `once` may be generated a single time."""
+    """What to generate. Tokens of `once` may come a single time, those of `banned` never."""
 
     prompt: tuple[int, ...]
     max_tokens: int
@@ -40,6 +40,7 @@ class Request:
     conversation: str | None = None
     constraint: Constraint | None = None
     once: frozenset[int] = frozenset()
+    banned: frozenset[int] = frozenset()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -97,7 +98,7 @@ class _Writer:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._emitted = ""
-        self._used: set[int] = set()
+        self._used = set(request.banned)
         self._grammar: Grammar | None = None
         constraint = request.constraint
         self._engaged = constraint is not None and not constraint.triggers

@@ -6,10 +6,15 @@ import atexit
 import os
 import threading
 
+from agentkit.models.local.dialect import Dialect
 from agentkit.models.local.engine import EngineSettings, LlamaEngine
+from agentkit.models.local.gguf_check import GgufSummary
+from agentkit.models.local.pocket import PocketDialect
+from agentkit.models.local.template import TemplateDialect
 
 _lock = threading.RLock()
 _engines: dict[EngineSettings, LlamaEngine] = {}
+_dialects: dict[tuple[EngineSettings, int], Dialect] = {}
 
 
 def engine_for(settings: EngineSettings) -> LlamaEngine:
@@ -21,11 +26,27 @@ def engine_for(settings: EngineSettings) -> LlamaEngine:
         return engine
 
 
+def dialect_for(settings: EngineSettings, summary: GgufSummary, *, n_ctx: int) -> Dialect:
+    """How the model with these settings is spoken to; loads it if it was not."""
+    with _lock:
+        dialect = _dialects.get((settings, n_ctx))
+        if dialect is None:
+            engine = engine_for(settings)
+            dialect = (
+                PocketDialect(engine, n_ctx=n_ctx)
+                if summary.is_pocket
+                else TemplateDialect(engine, summary)
+            )
+            _dialects[settings, n_ctx] = dialect
+        return dialect
+
+
 def close_engines() -> None:
     """Free every model that this process loaded; the next use loads it again."""
     with _lock:
         engines = list(_engines.values())
         _engines.clear()
+        _dialects.clear()
     for engine in engines:
         engine.close()
 
@@ -35,6 +56,7 @@ def _forget_in_child() -> None:
     global _lock
     _lock = threading.RLock()
     _engines.clear()
+    _dialects.clear()
 
 
 atexit.register(close_engines)
