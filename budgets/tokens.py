@@ -1,32 +1,49 @@
 """Token counting with OpenAI's encodings, offline from the first second.
 
-The rank tables ship packed inside the package; `packaging/build_rank_tables.py` made them and proved
-them by the sha256 that tiktoken expects. Nothing is downloaded, and tiktoken is not imported before
-the first count.
+The rank tables ship packed inside the package; `packaging/build_rank_tables.py` made them and
+proved them by the sha256 that tiktoken expects. Nothing is downloaded, and tiktoken is not imported
+before the first count.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 import re
 import threading
-from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tiktoken import Encoding
 
 EncodingName = Literal["o200k_base", "cl100k_base"]
 
-_OLD_MODELS = re.compile(r"(?:gpt-4|gpt-3\.5|gpt-35)(?![o.\d])")
-_CHUNK_CHARS = 50_000
-_LONGEST_MEMO_CHARS = 20_000
+_OLD_MODELS = re.compile(
+    r"(?:openai[:/])?(?:ft:)?(?:(?:gpt-4|gpt-3\.5|gpt-35)(?![o.\d])|text-embedding-)"
+)
+
+_CHUNK_CHARS = 65_536
+_LONGEST_STRETCH_CHARS = 131_072
+"""tiktoken's regex overflows its stack on runs of white space of several hundred thousand."""
+_SURE_BOUNDARY = re.compile(
+    r"\S(?=[ \t])"
+    r"|[A-Za-z0-9\u0400-\u0481\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3]"
+    r"(?=[\s,.;:!?()\[\]{}\"<>=/\uff0c\u3002\uff1b\uff1a\uff01\uff1f\u3001])"
+    r"|[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])"
+)
+"""Between these two characters both encodings always cut before they merge anything: no
+alternative of their patterns matches across. Text may be cut here without changing its count."""
+
 _MEMO_SIZE = 16_384
-_LONG_RUN = re.compile(r"\s{512}|\S{512}")
+_SHORT_CHARS = 64
+
 _lock = threading.Lock()
 _loaded: dict[str, Encoding] = {}
+_memo: dict[tuple[str, int, bytes], int] = {}
 
 
 def encoding_for_model(model: str) -> EncodingName:
@@ -40,13 +57,22 @@ def encoding_for_model(model: str) -> EncodingName:
 def count_text(text: str, encoding: EncodingName = "o200k_base") -> int:
     """Tokens of `text`; the spelling of special tokens counts as plain text.
 
-    Equal to tiktoken's own count up to 50,000 characters. A longer text, or one with runs of over
-    512 characters without a break, is counted in pieces, each cut adding one token: such a count
-    may exceed tiktoken's slightly, and its time stays linear.
+    Equal to tiktoken's own count, in time linear in the length, but for one case: a stretch of over
+    131,072 characters without a place where the encoding always cuts (no space after a character,
+    no punctuation after a letter, no digit beside a letter) counts one token per UTF-8 byte, which
+    no encoding exceeds. Lone surrogates count as U+FFFD, as in tiktoken.
     """
-    if len(text) <= _LONGEST_MEMO_CHARS:
-        return _count_memo(text, encoding)
-    return _count(text, encoding)
+    if len(text) <= _SHORT_CHARS:
+        return _count_chunk(text, encoding)
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    key = (encoding, len(text), digest)
+    known = _memo.get(key)
+    if known is None:
+        known = sum(_parts(text, encoding))
+        if len(_memo) >= _MEMO_SIZE:
+            _forget_oldest_half()
+        _memo[key] = known
+    return known
 
 
 def load_encoding(name: EncodingName) -> Encoding:
@@ -80,43 +106,27 @@ def _build(name: EncodingName) -> Encoding:
     )
 
 
-@lru_cache(maxsize=_MEMO_SIZE)
-def _count_memo(text: str, encoding: EncodingName) -> int:
-    return _count(text, encoding)
-
-
-def _count(text: str, encoding: EncodingName) -> int:
-    loaded = load_encoding(encoding)
-    if not text.isascii():
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    total = 0
-    for piece in _pieces(text):
-        total += len(loaded.encode_ordinary(piece))
-    return total if len(text) <= _CHUNK_CHARS else total + len(text) // _CHUNK_CHARS
-
-
-def _pieces(text: str) -> list[str]:
-    """Pieces of at most 50,000 characters, cut at line ends where there are any."""
-    if len(text) <= _CHUNK_CHARS and not _LONG_RUN.search(text):
-        return [text]
-    pieces: list[str] = []
+def _parts(text: str, encoding: EncodingName) -> Iterator[int]:
+    """The counts of parts of `text` whose sum is never below the count of the whole."""
     start = 0
-    while start < len(text):
-        end = min(start + _CHUNK_CHARS, len(text))
-        if end < len(text):
-            line = text.rfind("\n", start + _CHUNK_CHARS // 2, end)
-            end = line + 1 if line > 0 else end
-        pieces += _without_long_runs(text[start:end])
-        start = end
-    return pieces
+    while len(text) - start > _CHUNK_CHARS:
+        cut = _SURE_BOUNDARY.search(text, start + _CHUNK_CHARS - 1, start + _LONGEST_STRETCH_CHARS)
+        if cut is not None:
+            yield _count_chunk(text[start : cut.end()], encoding)
+        else:
+            cut = _SURE_BOUNDARY.search(text, start + _LONGEST_STRETCH_CHARS - 1)
+            yield len(text[start : cut.end() if cut else None].encode("utf-8", "surrogatepass"))
+        if cut is None:
+            return
+        start = cut.end()
+    yield _count_chunk(text[start:], encoding)
 
 
-def _without_long_runs(text: str) -> list[str]:
-    """Encoding one unbroken run takes more than linear time, so runs are cut every 512 characters."""
-    pieces: list[str] = []
-    start = 0
-    for run in _LONG_RUN.finditer(text):
-        pieces.append(text[start : run.end()])
-        start = run.end()
-    pieces.append(text[start:])
-    return [piece for piece in pieces if piece]
+def _count_chunk(text: str, encoding: EncodingName) -> int:
+    return len(load_encoding(encoding).encode_ordinary(text))
+
+
+def _forget_oldest_half() -> None:
+    with _lock:
+        for key in list(_memo)[: _MEMO_SIZE // 2]:
+            _memo.pop(key, None)

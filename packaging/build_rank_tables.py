@@ -3,9 +3,9 @@
     python packaging/build_rank_tables.py WHEEL
 
 WHEEL is any wheel or zip that carries the raw tables under the names by which tiktoken caches them
-(the `litellm` wheel does: `pip download --no-deps litellm`). Each table is proved by the sha256 that
-tiktoken itself expects before it is packed: a JSON header, then every token in rank order with its
-length in one byte, all of it xz-compressed.
+(the `litellm` wheel does: `pip download --no-deps litellm`). Each table is proved by the sha256
+that tiktoken itself expects before it is packed: a JSON header, then every token in rank order with
+its length in one byte, all of it xz-compressed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(wheel: str) -> None:
 def pack(name: str, archive: zipfile.ZipFile) -> bytes:
     """The packed table of the encoding `name`; exits where the raw one is not tiktoken's."""
     address, expected, definition = _published(name)
-    cached_as = hashlib.sha1(address.encode()).hexdigest()
+    cached_as = hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()
     member = next((m for m in archive.namelist() if m.endswith(cached_as)), None)
     if member is None:
         sys.exit(f"{archive.filename} does not carry {name} (as {cached_as})")
