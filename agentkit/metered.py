@@ -6,7 +6,14 @@ what was reported, and does nothing else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -21,6 +28,9 @@ from agentkit.budgets.task import HeldCall, Task
 from agentkit.effects import Reply, adrive, drive
 from agentkit.metering import Call, StreamedCall, metered_call
 from agentkit.models.tier import Tier, tier_of
+from agentkit.telemetry.calls import CallSpans
+
+_RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 
 
 def metered(model: str | BaseChatModel, task: Task) -> MeteredChatModel:
@@ -43,6 +53,30 @@ class MeteredChatModel(BaseChatModel):
     def _llm_type(self) -> str:
         return f"metered-{self.tier.model._llm_type}"  # LangChain's own name of a model's kind
 
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        """What tells this model from another in LangChain's response cache."""
+        return {**self.tier.model._identifying_params, "tier": self.tier.label}
+
+    def _should_stream(
+        self, *, async_api: bool, run_manager: _RunManager | None = None, **kwargs: Any
+    ) -> bool:
+        wanted = super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+        return wanted and self._can_stream(async_api, kwargs)
+
+    def _should_use_protocol_streaming(
+        self, *, async_api: bool, run_manager: _RunManager | None = None, **kwargs: Any
+    ) -> bool:
+        wanted = super()._should_use_protocol_streaming(
+            async_api=async_api, run_manager=run_manager, **kwargs
+        )
+        return wanted and self._can_stream(async_api, kwargs)
+
+    def _can_stream(self, async_api: bool, kwargs: dict[str, Any]) -> bool:
+        """True where the wrapped model streams; else its whole answer comes as one chunk."""
+        arguments: dict[str, Any] = {**kwargs, "stream": True}
+        return self.tier.model._should_stream(async_api=async_api, **arguments)
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         return self.tier.model._get_ls_params(stop=stop, **kwargs)  # LangChain's own protocol
 
@@ -62,64 +96,86 @@ class MeteredChatModel(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  LangChain's signature
         **kwargs: Any,
     ) -> ChatResult:
+        spans = CallSpans(self.task.task_id)
+
         def send(held: HeldCall, seconds: float | None) -> Reply:
             arguments = self._arguments(held, seconds, kwargs)
-            return self.tier.model._generate(messages, stop=stop, **arguments)
+            with spans.inside_call(held):
+                return self.tier.model._generate(messages, stop=stop, **arguments)
 
-        reply, _ = drive(metered_call(self.task, self._call(messages, kwargs, send, send)))
+        call = self._call(messages, kwargs, spans, send=send)
+        reply, _ = drive(metered_call(self.task, call))
         return _result(reply)
 
     async def _agenerate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  as above
         **kwargs: Any,
     ) -> ChatResult:
+        spans = CallSpans(self.task.task_id)
+
         async def asend(held: HeldCall, seconds: float | None) -> Reply:
             arguments = self._arguments(held, seconds, kwargs)
-            return await self.tier.model._agenerate(messages, stop=stop, **arguments)
+            with spans.inside_call(held):
+                return await self.tier.model._agenerate(messages, stop=stop, **arguments)
 
-        reply, _ = await adrive(metered_call(self.task, self._call(messages, kwargs, asend, asend)))
+        call = self._call(messages, kwargs, spans, asend=asend)
+        reply, _ = await adrive(metered_call(self.task, call))
         return _result(reply)
 
     def _stream(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  LangChain's signature
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        streamed = StreamedCall(self.task, self._call(messages, kwargs, None, None))
+        spans = CallSpans(self.task.task_id)
+        streamed = StreamedCall(self.task, self._call(messages, kwargs, spans))
         with streamed as held:
             arguments = self._stream_arguments(held, kwargs)
-            for chunk in self.tier.model._stream(messages, stop=stop, **arguments):
-                streamed.take(_chunk(chunk))
-                yield chunk
+            chunks = self.tier.model._stream(messages, stop=stop, **arguments)
+            try:
+                for chunk in chunks:
+                    streamed.take(_chunk(chunk))
+                    yield chunk
+            finally:
+                if isinstance(chunks, Generator):
+                    chunks.close()
 
     async def _astream(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  as above
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        streamed = StreamedCall(self.task, self._call(messages, kwargs, None, None))
+        spans = CallSpans(self.task.task_id)
+        streamed = StreamedCall(self.task, self._call(messages, kwargs, spans))
         async with streamed as held:
             arguments = self._stream_arguments(held, kwargs)
-            async for chunk in self.tier.model._astream(messages, stop=stop, **arguments):
-                streamed.take(_chunk(chunk))
-                yield chunk
+            chunks = self.tier.model._astream(messages, stop=stop, **arguments)
+            try:
+                async for chunk in chunks:
+                    streamed.take(_chunk(chunk))
+                    yield chunk
+            finally:
+                if isinstance(chunks, AsyncGenerator):
+                    await chunks.aclose()
 
     def _call(
         self,
         messages: list[BaseMessage],
         kwargs: dict[str, Any],
-        send: Callable[[HeldCall, float | None], Any] | None,
-        asend: Callable[[HeldCall, float | None], Any] | None,
+        spans: CallSpans,
+        *,
+        send: Callable[[HeldCall, float | None], Any] | None = None,
+        asend: Callable[[HeldCall, float | None], Any] | None = None,
     ) -> Call:
         wanted = kwargs.get(self.tier.rules.output_limit)
         return Call(
@@ -130,6 +186,7 @@ class MeteredChatModel(BaseChatModel):
             send=send or _unused,
             asend=asend or _unused,
             purpose="metered",
+            observer=spans,
             wanted_output_tokens=wanted if isinstance(wanted, int) else None,
         )
 
@@ -157,5 +214,5 @@ def _chunk(chunk: ChatGenerationChunk) -> AIMessageChunk:
     return message
 
 
-def _unused(held: HeldCall, seconds: float | None) -> Any:
-    raise AssertionError("a streamed call is not sent through the driver")
+def _unused(held: HeldCall, seconds: float | None) -> Any:  # noqa: ARG001  stands in for a sender
+    raise AssertionError("this call is sent in another way")

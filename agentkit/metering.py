@@ -20,7 +20,7 @@ from tenacity.wait import wait_exponential_jitter
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.journal import CallRecord, CallStatus, Purpose
 from agentkit.budgets.task import CallPlan, HeldCall, Task
-from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive
+from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
 from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
 from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
 from agentkit.models.usage import usage_of
@@ -109,8 +109,9 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
 class StreamedCall:
     """A streamed call as a context: held on entry, settled on exit, however it is left.
 
-    Usage that arrived settles it; a stream that is cut, closed early or cancelled before that is
-    charged at its worst case. A request that provably never left is released.
+    Usage that arrived with the end of the answer settles it; a stream that is cut, closed early or
+    cancelled before that is charged at its worst case. A request that the provider refused, or that
+    provably never left, is not charged.
     """
 
     def __init__(self, task: Task, call: Call) -> None:
@@ -118,11 +119,11 @@ class StreamedCall:
         self._call = call
         self._held: HeldCall | None = None
         self._usage: UsageMetadata | None = None
+        self._finished = False
         self._tools: list[str] = []
 
     def __enter__(self) -> HeldCall:
-        self._held = self._task.hold_call(_plan(self._task, self._call))
-        return self._held
+        return drive(self._reserve())
 
     async def __aenter__(self) -> HeldCall:
         return await adrive(self._reserve())
@@ -130,35 +131,52 @@ class StreamedCall:
     def take(self, chunk: AIMessageChunk) -> None:
         """Note what a chunk reports."""
         self._usage = add_usage(self._usage, chunk.usage_metadata)
+        self._finished = self._finished or _is_end(chunk)
         self._tools += [call["name"] for call in chunk.tool_call_chunks if call["name"]]
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
+        self._end(error)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, GeneratorExit):  # perhaps at exit, where no loop is left to wait on
+            self._end(error)
+        else:
+            await adrive(self._ending(error))
+
+    def _reserve(self) -> Work[HeldCall]:
+        plan = _plan(self._task, self._call)
+        held: HeldCall = yield Blocking(
+            partial(self._task.hold_call, plan), self._task.ledger.store.blocking
+        )
+        self._held = held
+        if self._call.observer is not None:
+            self._call.observer.begin_call(held)
+        return held
+
+    def _ending(self, error: BaseException | None) -> Work[None]:
+        yield Blocking(partial(self._end, error), self._task.ledger.store.blocking)
+
+    def _end(self, error: BaseException | None) -> None:
         held = self._held
         if held is None:
             return
         message = AIMessage("", usage_metadata=self._usage)
         usage = usage_of(message, cache_write=held.plan.cache_write)
-        if usage is not None and usage.output_tokens + usage.input_tokens > 0 and error is None:
-            self._task.settle_call(held, usage, tools_called=tuple(self._tools))
+        if usage is not None and usage.total_tokens > 0 and (error is None or self._finished):
+            record = self._task.settle_call(held, usage, tools_called=tuple(self._tools))
         elif error is None:
-            self._task.forfeit_call(held, status="cut", error="the stream carried no usage")
+            record = self._task.forfeit_call(
+                held, status="cut", error="the stream carried no usage"
+            )
         else:
             _settle_failure(self._task, held, self._call, error, started=True)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
-    ) -> None:
-        self.__exit__(kind, error, trace)
-
-    def _reserve(self) -> Work[HeldCall]:
-        plan = _plan(self._task, self._call)
-        self._held = yield Blocking(
-            partial(self._task.hold_call, plan), self._task.ledger.store.blocking
-        )
-        assert self._held is not None
-        return self._held
+            return
+        if self._call.observer is not None:
+            self._call.observer.end_call(record)
 
 
 def message_of(reply: Reply) -> AIMessage:
@@ -169,6 +187,14 @@ def message_of(reply: Reply) -> AIMessage:
             raise TypeError(f"a chat model answered with a {type(message).__name__}")
         return message
     return reply
+
+
+def _is_end(chunk: AIMessageChunk) -> bool:
+    """True for the chunk that says why the answer ends; usage comes with it or after it."""
+    told = chunk.response_metadata
+    return chunk.chunk_position == "last" or bool(
+        told.get("finish_reason") or told.get("stop_reason")
+    )
 
 
 def _plan(task: Task, call: Call) -> CallPlan:
