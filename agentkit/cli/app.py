@@ -1,0 +1,77 @@
+"""The command line: commands, errors as a line or two, and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from agentkit.cli import demo, doctor, models, prices, run, tasks
+from agentkit.cli.faults import fault_of
+from agentkit.cli.screen import emit, note
+
+_USAGE, _INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    name="agentkit",
+    help="Runs LLM agents that cannot overspend, on the cheapest model that can do each step.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(run.resume)
+app.command()(demo.demo)
+app.command("tasks")(tasks.tasks)
+app.command()(tasks.show)
+app.add_typer(models.app, name="models")
+app.add_typer(prices.app, name="prices")
+app.command()(doctor.doctor)
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"agentkit {installed('agentkit')}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    0 answered or done, 1 failed, 2 wrong use or settings, 3 the budget was used up, 130
+    interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    try:
+        status = typer.main.get_command(app).main(
+            args=given, prog_name="agentkit", standalone_mode=False
+        )
+        return int(status or 0)
+    except KeyboardInterrupt:
+        note("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001  whatever it is, a person gets a line, no traceback
+        if os.environ.get("AGENTKIT_DEBUG") == "1":
+            traceback.print_exc()
+        fault = fault_of(error)
+        if as_json:
+            emit({"error": {"type": fault.kind, "message": fault.message}})
+        else:
+            note(f"agentkit: {fault.message}")
+        return fault.status

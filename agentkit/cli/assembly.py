@@ -1,0 +1,108 @@
+"""From settings to the parts of a run: ledger, models, tools, agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentkit.budgets.ledger import Ledger
+from agentkit.budgets.price import PriceBook
+from agentkit.budgets.price_file import read_price_file
+from agentkit.cli.settings import STATE_FOLDER, Settings, sqlite_file
+from agentkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from agentkit.agent import Agent
+    from agentkit.budgets.budget import Budget
+
+
+def price_book(settings: Settings) -> PriceBook:
+    """The prices in force, the user's own file first; raises InvalidLimit."""
+    return PriceBook(read_price_file(settings.prices) if settings.prices else ())
+
+
+@contextmanager
+def open_ledger(settings: Settings) -> Iterator[Ledger]:
+    """The ledger, closed at the end; raises StoreError."""
+    file = sqlite_file(settings.ledger)
+    if file is not None and file.parent.name == STATE_FOLDER:
+        _make_state_folder(file.parent)
+    ledger = Ledger(settings.ledger, prices=price_book(settings))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def is_absent(settings: Settings) -> bool:
+    """True where the ledger is a file that nothing has written yet; looking must not make it."""
+    file = sqlite_file(settings.ledger)
+    return file is not None and not file.exists()
+
+
+@contextmanager
+def open_agent(
+    settings: Settings, ledger: Ledger, budget: Budget, *, models: tuple[str, ...] = ()
+) -> Iterator[Agent]:
+    """The agent that `settings` describe; raises ConfigError and what its models raise."""
+    from agentkit.agent import Agent
+    from agentkit.checkpoint import ThreadedSqliteSaver, open_checkpointer
+    from agentkit.cli.tool_reference import load_tools
+
+    names = models or settings.models
+    if not names:
+        raise ConfigError(
+            "no model is named; add --model local:pocket --model openai:gpt-5-mini, or "
+            "models = [...] under [agent] in agentkit.toml (`agentkit models` lists what is here)"
+        )
+    tools = load_tools(settings.tools, settings.tool_folder)
+    tiers = [_model(settings, name) for name in names]
+    saver = open_checkpointer(settings.checkpoint) if settings.checkpoint else None
+    try:
+        yield Agent(
+            models=tiers,
+            tools=tools,
+            budget=budget,
+            ledger=ledger,
+            system=settings.system,
+            name=settings.name,
+            max_steps=settings.max_steps,
+            checkpoint=saver,
+        )
+    finally:
+        if isinstance(saver, ThreadedSqliteSaver):
+            saver.conn.close()
+
+
+def _model(settings: Settings, name: str) -> str | BaseChatModel:
+    arguments = settings.model_arguments.get(name)
+    if not arguments:
+        return name
+    from pydantic import ValidationError
+
+    from agentkit.models.factory import chat_model
+
+    try:
+        return chat_model(name, **arguments)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f'[models."{name}"] {where}: {first["msg"]}') from error
+
+
+def _make_state_folder(folder: Path) -> None:
+    """A folder of ours in somebody's project stays out of its version control."""
+    ignore = folder / ".gitignore"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not ignore.exists():
+            ignore.write_text("*\n", "utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{str(folder)!r} cannot be written ({error.strerror}); name another ledger, like "
+            "--ledger sqlite:///ledger.db or --ledger memory://"
+        ) from error

@@ -1,0 +1,213 @@
+"""One run from the command line: trust, agent, live line, answer, and how to go on after Ctrl-C."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from agentkit.cli.assembly import open_agent, open_ledger
+from agentkit.cli.live import live_line
+from agentkit.cli.screen import emit, note, one_line, say
+from agentkit.cli.settings import Flags, Settings
+from agentkit.cli.stored import find_task, require_ledger
+from agentkit.cli.summary import closing_line, plain_usd, result_facts
+from agentkit.cli.trust import require_trust
+from agentkit.errors import ConfigError, NotResumable
+
+if TYPE_CHECKING:
+    from agentkit.agent import Agent
+    from agentkit.budgets.budget import Budget
+    from agentkit.budgets.journal import TaskRecord
+    from agentkit.budgets.ledger import Ledger
+    from agentkit.result import TaskResult
+    from agentkit.run import OnProgress
+
+Work = Callable[["Agent", "OnProgress | None"], "TaskResult"]
+
+STATUS = {"answered": 0, "resolved": 0, "landed": 3, "exhausted": 3, "failed": 1, "cancelled": 1}
+INTERRUPTED = 130
+
+
+class Session:
+    """Runs one task and prints what came of it; every method returns the exit status."""
+
+    def __init__(self, settings: Settings, flags: Flags, *, as_json: bool, quiet: bool) -> None:
+        self._settings = settings
+        self._flags = flags
+        self._as_json = as_json
+        self._quiet = quiet
+
+    def run(self, request: str, *, thread_id: str | None) -> int:
+        """Carry out `request`, in the conversation `thread_id` or a new one."""
+        from agentkit.budgets.task import new_id
+
+        settings = self._settings
+        thread = thread_id or new_id()
+        budget = settings.make_budget()
+        if not request.strip():
+            raise ConfigError("the request is empty; say what is to be done")
+
+        def work(agent: Agent, on_progress: OnProgress | None) -> TaskResult:
+            return agent.run(
+                request,
+                scope=settings.scope,
+                tags=settings.tags,
+                thread_id=thread,
+                on_progress=on_progress,
+            )
+
+        require_trust(settings, self._flags, ask=not self._as_json)
+        with open_ledger(settings) as ledger:
+            return self._carry_out(work, ledger, budget, settings.models, thread)
+
+    def resume(self, wanted: str) -> int:
+        """Go on with the task or thread whose id begins with `wanted`."""
+        settings = self._settings
+        if settings.checkpoint is None:
+            raise NotResumable("nothing was kept to resume from: checkpoints are off")
+        require_ledger(settings)
+        require_trust(settings, self._flags, ask=not self._as_json)
+        with open_ledger(settings) as ledger:
+            record = find_task(ledger, wanted)
+            _require_unfinished(record)
+            thread = record.thread_id or record.task_id
+
+            def work(agent: Agent, on_progress: OnProgress | None) -> TaskResult:
+                return agent.resume(thread, on_progress=on_progress)
+
+            budget = settings.make_budget(_limits_of(record))
+            return self._carry_out(work, ledger, budget, settings.models or record.models, thread)
+
+    def _carry_out(
+        self,
+        work: Work,
+        ledger: Ledger,
+        budget: Budget,
+        models: tuple[str, ...],
+        thread_id: str,
+    ) -> int:
+        looked_at = not (self._quiet or self._as_json)
+        with open_agent(self._settings, ledger, budget, models=models) as agent:
+            self._tell_imports(agent)
+            try:
+                with (
+                    _tracing(self._settings.trace),
+                    _ended_by_signal(),
+                    live_line(wanted=looked_at) as on_progress,
+                ):
+                    result = work(agent, on_progress)
+            except KeyboardInterrupt:
+                return self._interrupted(ledger, thread_id)
+        self._show(result, budget)
+        return STATUS[result.outcome]
+
+    def _show(self, result: TaskResult, budget: Budget) -> None:
+        if self._as_json:
+            emit(result_facts(result))
+            return
+        if result.answer:
+            say(result.answer)
+        if result.outcome not in ("answered", "resolved"):
+            note(f"{result.outcome}: {one_line(result.reason or '', most_chars=400)}")
+        elif result.reason and not self._quiet:
+            note(one_line(result.reason, most_chars=400))
+        if not self._quiet:
+            note(closing_line(result, budget))
+
+    def _interrupted(self, ledger: Ledger, thread_id: str) -> int:
+        tasks = [task for task in ledger.store.tasks(limit=100) if task.thread_id == thread_id]
+        record = tasks[0] if tasks else None
+        command = shlex.join(["agentkit", "resume", thread_id, *self._repeated_flags()])
+        resumable = self._settings.checkpoint is not None and record is not None
+        if self._as_json:
+            emit(
+                {
+                    "error": {
+                        "type": "Interrupted",
+                        "message": "interrupted; the calls made are settled",
+                    },
+                    "task_id": record.task_id if record else None,
+                    "thread_id": thread_id,
+                    "cost_usd": _usd(record),
+                    "resume": command if resumable else None,
+                }
+            )
+            return INTERRUPTED
+        note(f"interrupted after ${_usd(record)}; every call made is settled")
+        if resumable:
+            note(f"go on with: {command}")
+        elif self._settings.checkpoint is None:
+            note("it cannot be resumed, for checkpoints are off (--checkpoint)")
+        return INTERRUPTED
+
+    def _repeated_flags(self) -> Iterator[str]:
+        """The flags that a resumed run needs again; budget and scope are recorded."""
+        flags = self._flags
+        single: Mapping[str, Any] = {
+            "--config": flags.config,
+            "--system": flags.system,
+            "--ledger": flags.ledger,
+            "--checkpoint": flags.checkpoint,
+            "--prices": flags.prices,
+        }
+        for name, values in (("--model", flags.models), ("--tools", flags.tools)):
+            for value in values:
+                yield from (name, value)
+        for name, value in single.items():
+            if value is not None:
+                yield from (name, str(value))
+        if flags.trust_config:
+            yield "--trust-config"
+
+    def _tell_imports(self, agent: Agent) -> None:
+        """Code that came from a folder and not from an installed package is named."""
+        if self._quiet or self._as_json or not self._settings.tools:
+            return
+        names = ", ".join(agent.catalogue.names)
+        note(
+            f"tools from {', '.join(self._settings.tools)} ({self._settings.tool_folder}): {names}"
+        )
+
+
+def _require_unfinished(record: TaskRecord) -> None:
+    if record.outcome is not None and record.outcome not in ("cancelled", "failed"):
+        raise NotResumable(
+            f"task {record.task_id} has ended ({record.outcome}); `agentkit show {record.task_id}` "
+            "tells its story"
+        )
+
+
+def _limits_of(record: TaskRecord) -> dict[str, Any]:
+    return dict(record.budget)
+
+
+def _usd(record: TaskRecord | None) -> str:
+    from agentkit.budgets.money import usd_from_nusd
+
+    return plain_usd(usd_from_nusd(record.cost_nusd if record else 0))
+
+
+def _tracing(target: str | None) -> Any:
+    """A context that sends spans to `target` and has written them all at its end."""
+    if target is None:
+        return nullcontext()
+    from agentkit.telemetry import trace_to
+
+    return trace_to(target)
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """A polite kill (SIGTERM) settles like Ctrl-C."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

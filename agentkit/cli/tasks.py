@@ -1,0 +1,111 @@
+"""`agentkit tasks` and `agentkit show`: what the ledger remembers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentkit.cli import options
+from agentkit.cli.screen import emit, note
+from agentkit.cli.settings import Flags, read_settings
+
+if TYPE_CHECKING:
+    from agentkit.budgets.journal import TaskRecord
+
+
+def tasks(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the latest first.")] = 20,
+    scope: Annotated[
+        str | None, typer.Option(metavar="PATH", help="At or below this scope.")
+    ] = None,
+    ledger: options.LedgerAddress = None,
+    config: options.Config = None,
+    json: options.Json = False,
+) -> int:
+    """List the latest tasks: outcome, cost, calls, tokens."""
+    from agentkit.cli.assembly import is_absent, open_ledger
+
+    settings = read_settings(Flags(config=config, ledger=ledger))
+    if is_absent(settings):
+        found: Sequence[TaskRecord] = ()
+    else:
+        with open_ledger(settings) as book:
+            found = book.store.tasks(limit=limit, scope=scope)
+    if json:
+        emit([_task_facts(task) for task in found])
+    elif not found:
+        note(f"no tasks yet in {settings.ledger}")
+    else:
+        _print_tasks(found)
+    return 0
+
+
+def show(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task's id, or its beginning.")],
+    ledger: options.LedgerAddress = None,
+    config: options.Config = None,
+    json: options.Json = False,
+) -> int:
+    """Show one task: each call with tier, tokens, cost, tools and confidence, and its events."""
+    from agentkit.cli.assembly import open_ledger
+    from agentkit.cli.stored import find_task, require_ledger
+    from agentkit.cli.story import print_story
+
+    settings = read_settings(Flags(config=config, ledger=ledger))
+    require_ledger(settings)
+    with open_ledger(settings) as book:
+        record = find_task(book, task)
+        calls = book.store.calls(record.task_id)
+        events = book.store.events(record.task_id)
+    if json:
+        emit(
+            {
+                **_task_facts(record),
+                "calls": [call.to_dict() for call in calls],
+                "events": [event.to_dict() for event in events],
+            }
+        )
+    else:
+        print_story(record, calls, events)
+    return 0
+
+
+def _task_facts(task: TaskRecord) -> dict[str, object]:
+    from agentkit.budgets.money import usd_from_nusd
+    from agentkit.cli.summary import plain_usd
+
+    return {**task.to_dict(), "cost_usd": plain_usd(usd_from_nusd(task.cost_nusd))}
+
+
+def _print_tasks(found: Sequence[TaskRecord]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from agentkit.budgets.money import format_usd
+    from agentkit.cli.screen import console, one_line
+    from agentkit.cli.summary import format_count
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("task", "when", "outcome"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("cost", "calls", "up", "in", "out"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("scope", overflow="fold")
+    for task in found:
+        row = (
+            task.task_id,
+            time.strftime("%d %b %H:%M", time.localtime(task.started_at)),
+            task.outcome or "running",
+            format_usd(task.cost_nusd),
+            str(task.calls),
+            str(task.escalations),
+            format_count(task.usage.input_tokens),
+            format_count(task.usage.output_tokens),
+            one_line(task.scope, most_chars=60),
+        )
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)

@@ -1,0 +1,211 @@
+"""agentkit.toml: the settings of a project, found, read and checked once.
+
+The file may come with somebody else's repository, so it is untrusted: it holds no keys, and what
+could run code or send data elsewhere is only used once its user has allowed it (docs/cli.md).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentkit.errors import ConfigError
+
+FILE_NAME = "agentkit.toml"
+_LARGEST_FILE_BYTES = 1_000_000
+_SECRET = re.compile(
+    r"(^|_|-)(api_?key|key|secret|password|passwd|authorization|bearer|credentials?|cookie)($|_|-)"
+    r"|(^|_|-)(auth|access|api|bearer|refresh|id|session|security)[_-]?token$|^token$",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(r"^\s*(sk-|bearer\s|basic\s)", re.IGNORECASE)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class AgentSection(_Section):
+    """`[agent]`: what `Agent(...)` takes; models go from cheap to dear."""
+
+    models: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    system: str = ""
+    name: str = Field(default="agent", min_length=1, max_length=100)
+    max_steps: int = Field(default=500, ge=1, le=100_000)
+
+
+class TaskSection(_Section):
+    """`[task]`: the scope that tasks spend under, and tags for reports."""
+
+    scope: str | None = None
+    tags: dict[str, str] = {}
+
+
+class BudgetSection(_Section):
+    """`[budget]`: the arguments of `Budget`; `usd` is best written as text, like "0.05"."""
+
+    usd: Decimal | None = None
+    tokens: int | None = None
+    calls: int | None = None
+    seconds: float | None = None
+    count_cached: bool | None = None
+    thresholds: tuple[float, ...] | None = None
+    unknown_price: Literal["refuse", "allow"] | None = None
+
+
+class AddressSection(_Section):
+    """`[ledger]` and `[checkpoint]`: where they are kept, like `sqlite:///.agentkit/ledger.db`."""
+
+    address: str | None = None
+
+
+class TraceSection(_Section):
+    """`[trace]`: a file of JSON lines, or `otlp`."""
+
+    to: str | None = None
+
+
+class PricesSection(_Section):
+    """`[prices]`: a file of your own prices."""
+
+    file: str | None = None
+
+
+class Project(_Section):
+    """A project file. `folder` is where its relative paths begin; `path` is None without a file."""
+
+    path: Path | None = None
+    folder: Path
+    agent: AgentSection = AgentSection()
+    task: TaskSection = TaskSection()
+    budget: BudgetSection = BudgetSection()
+    ledger: AddressSection = AddressSection()
+    checkpoint: AddressSection = AddressSection()
+    trace: TraceSection = TraceSection()
+    prices: PricesSection = PricesSection()
+    models: dict[str, dict[str, Any]] = {}
+
+
+def find_project(folder: Path) -> Path | None:
+    """The nearest agentkit.toml in `folder` or above, but for one that another user put there."""
+    here = folder.resolve()
+    for parent in (here, *here.parents):
+        candidate = parent / FILE_NAME
+        if candidate.is_file() and _is_own(candidate, here):
+            return candidate
+    return None
+
+
+def read_project(path: Path | None, *, folder: Path) -> Project:
+    """The settings in the file at `path`; those of an empty file for `folder` where it is None.
+
+    Raises ConfigError that names the table and the key.
+    """
+    if path is None:
+        return Project(folder=folder.resolve())
+    path = path.absolute()
+    data = _tables(path)
+    _refuse_unknown(path, data)
+    for name, arguments in data.get("models", {}).items():
+        _refuse_secrets(path, f'models."{name}"', arguments)
+    try:
+        return Project(**data, path=path, folder=path.parent.resolve())
+    except ValidationError as error:
+        raise ConfigError(f"{path.name}: {_first_problem(error)}") from error
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST_FILE_BYTES:
+            raise ConfigError(f"{path} is over 1 MB; is it the right file?")
+        data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    for name, table in data.items():
+        if not isinstance(table, dict) and name in _TABLES:
+            raise ConfigError(f"{path.name}: {name} is a table; write [{name}] and its keys below")
+    models = data.get("models", {})
+    for name, arguments in models.items():
+        if not isinstance(arguments, dict):
+            raise ConfigError(
+                f'{path.name}: [models] holds one table a model, like [models."openai:gpt-5-mini"];'
+                f" {name!r} belongs elsewhere (the list of models is [agent] models = [...])"
+            )
+    return data
+
+
+_TABLES: Mapping[str, type[_Section] | None] = {
+    "agent": AgentSection,
+    "task": TaskSection,
+    "budget": BudgetSection,
+    "ledger": AddressSection,
+    "checkpoint": AddressSection,
+    "trace": TraceSection,
+    "prices": PricesSection,
+    "models": None,
+}
+
+
+def _refuse_unknown(path: Path, data: Mapping[str, Any]) -> None:
+    for table, keys in data.items():
+        if table not in _TABLES:
+            everywhere = [key for section in _TABLES.values() for key in _keys(section)]
+            raise ConfigError(
+                f"{path.name}: there is no [{table}]; {_nearest(table, [*_TABLES, *everywhere])}"
+            )
+        section = _TABLES[table]
+        for key in keys if section is not None else ():
+            if key not in _keys(section):
+                raise ConfigError(
+                    f"{path.name}: [{table}] has no key {key!r}; {_nearest(key, _keys(section))}"
+                )
+
+
+def _keys(section: type[_Section] | None) -> list[str]:
+    return [] if section is None else list(section.model_fields)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if not close:
+        return f"known: {', '.join(dict.fromkeys(known))}"
+    homes = [table for table, section in _TABLES.items() if close[0] in _keys(section)]
+    where = f" in [{homes[0]}]" if homes and close[0] not in _TABLES else ""
+    return f"did you mean {close[0]!r}{where}?"
+
+
+def _refuse_secrets(path: Path, where: str, arguments: Mapping[str, Any]) -> None:
+    """Keys in a project file end up in version control, or send another's requests."""
+    for key, value in arguments.items():
+        if isinstance(value, dict):
+            _refuse_secrets(path, f"{where}.{key}", value)
+        elif _SECRET.search(key) or (isinstance(value, str) and _SECRET_VALUE.match(value)):
+            raise ConfigError(
+                f"{path.name}: [{where}] {key} looks like a key, and keys do not belong in a "
+                "project file; set OPENAI_API_KEY or ANTHROPIC_API_KEY in the environment"
+            )
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    table, *rest = [str(part) for part in first["loc"]]
+    return f"[{table}] {'.'.join(rest)}: {first['msg']}"
+
+
+def _is_own(file: Path, here: Path) -> bool:
+    """False for a file of another user, planted in a shared folder above."""
+    if not hasattr(os, "getuid"):
+        return True
+    try:
+        return file.stat().st_uid in (os.getuid(), 0, here.stat().st_uid)
+    except OSError:
+        return False
