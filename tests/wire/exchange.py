@@ -104,7 +104,7 @@ class Exchange:
             raise Refusal("anthropic-version: header is required")
 
     def _check_key(self, protocol: Protocol, headers: Mapping[str, str]) -> None:
-        key = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        key = headers.get("authorization", "").removeprefix("Bearer").strip()
         missing, wrong = "You didn't provide an API key.", "Incorrect API key provided."
         if protocol == "anthropic":
             key = headers.get("x-api-key") or key

@@ -92,7 +92,7 @@ class Responses:
         number = itertools.count()
         produced = answer.generation.reasoning_tokens
 
-        def event(name: str, so_far: int, usage: bool = False, **fields: object) -> Event:
+        def event(name: str, so_far: int, /, usage: bool = False, **fields: object) -> Event:
             data = {"type": name, "sequence_number": next(number), **fields}
             return Event(data=data, output_tokens=so_far, name=name, usage=usage)
 
