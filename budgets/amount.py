@@ -64,6 +64,13 @@ def check_limits(limits: Limits) -> Limits:
     return limits
 
 
+def check_amount(amount: Amount) -> Amount:
+    """`amount` unchanged; raises InvalidLimit where it is negative or no store could sum it."""
+    if min(amount) < 0 or max(amount) > LARGEST_AMOUNT:
+        raise InvalidLimit(f"{amount!r} cannot be held or charged; use 0 to 2**53 each")
+    return amount
+
+
 def amount_of(usage: Usage, *, cost_nusd: int, calls: int = 1) -> Amount:
     """What one call takes from its scopes."""
     total = usage.total_tokens

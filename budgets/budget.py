@@ -56,7 +56,7 @@ class Budget(BaseModel):
             calls=calls,
             seconds=seconds,
             count_cached=count_cached,
-            thresholds=_checked_thresholds(thresholds),
+            thresholds=check_thresholds(thresholds),
             unknown_price=unknown_price,
         )
         check_limits(self.limits)
@@ -83,7 +83,8 @@ class Budget(BaseModel):
         return self.usd is not None and self.unknown_price == "refuse"
 
 
-def _checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+    """`thresholds` in order, each once; raises InvalidLimit for what is no share of a limit."""
     for threshold in thresholds:
         if not 0 < threshold <= 1:
             raise InvalidLimit(f"a threshold of {threshold!r}; use shares above 0, up to 1")

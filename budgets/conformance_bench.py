@@ -24,7 +24,7 @@ _SERVER_LEASE_SECONDS = 0.05
 PLENTY = Amount(10**15, 10**12, 10**12, 10**9)
 
 
-class RuleBroken(AssertionError):  # noqa: N818  # named like the package's other errors
+class RuleBroken(AssertionError):  # named like the package's other errors
     """A store does not do what the ledger relies on; `rule` names the check."""
 
     def __init__(self, rule: str, what: str) -> None:

@@ -67,3 +67,23 @@ class Stop:
 
 Decision = Extend | Land | Stop
 OnBudget = Callable[[BudgetEvent], Decision | None]
+
+
+def told(event: BudgetEvent) -> str:
+    """An event as one line of a task's story."""
+    if event.kind == "threshold" and event.fraction is not None:
+        return f"{event.fraction:.0%} of the {event.dimension} limit of {event.scope} is spent"
+    return f"{event.kind} in {event.scope}"
+
+
+def facts(event: BudgetEvent) -> dict[str, object]:
+    """An event's numbers, as the journal keeps them."""
+    return {
+        "scope": event.scope,
+        "dimension": event.dimension,
+        "limit": event.limit,
+        "settled": event.settled,
+        "held": event.held,
+        "asked": event.asked,
+        "fraction": event.fraction,
+    }

@@ -1,7 +1,7 @@
 """The ledger: the one place that changes spending.
 
-Every verb acts on a whole chain of scopes at once. What it finds out (a threshold crossed, a breach,
-an overrun, a forfeit) goes out as BudgetEvents, after the store has committed.
+Every verb acts on a whole chain of scopes at once. What it finds out (a threshold crossed, a
+breach, an overrun, a forfeit) goes out as BudgetEvents, after the store has committed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from agentkit.budgets.amount import DIMENSIONS, Amount, Limits
+from agentkit.budgets.amount import DIMENSIONS, Amount, Limits, check_amount
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
 from agentkit.budgets.event import BudgetEvent, EventKind
 from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
@@ -27,6 +27,7 @@ _log = logging.getLogger("agentkit.budgets")
 
 DEFAULT_SCOPE = "default"
 _EXPIRE_EVERY_SECONDS = 5.0
+_EXPIRED_AT_ONCE = 100
 
 
 class Ledger:
@@ -107,14 +108,18 @@ class Ledger:
         chain = scope_chain(path)
         self.store.ensure_scopes(chain[:-1])
         self.store.put_scope(Scope(path=path, limits=budget.limits, thresholds=budget.thresholds))
-        record = replace(known, ended_at=None, outcome=None) if known else TaskRecord(
-            task_id=task_id,
-            scope=scope,
-            started_at=self.clock(),
-            budget=budget.model_dump(mode="json", exclude_defaults=True),
-            models=tuple(models),
-            tags=dict(tags or {}),
-            thread_id=thread_id,
+        record = (
+            replace(known, ended_at=None, outcome=None)
+            if known
+            else TaskRecord(
+                task_id=task_id,
+                scope=scope,
+                started_at=self.clock(),
+                budget=budget.model_dump(mode="json", exclude_defaults=True),
+                models=tuple(models),
+                tags=dict(tags or {}),
+                thread_id=thread_id,
+            )
         )
         self.store.put_task(record)
         calls = self.store.calls(task_id) if known is not None else []
@@ -167,7 +172,7 @@ class Ledger:
         self.expire_due()
         return self.store.reserve(
             reservation_id,
-            worst,
+            check_amount(worst),
             paths,
             lease_seconds=lease_seconds,
             fingerprint=fingerprint,
@@ -181,8 +186,11 @@ class Ledger:
     def settle(
         self, reservation_id: str, actual: Amount, *, call: CallRecord | None = None
     ) -> Settlement:
-        """Charge what the call really took. A second settle changes nothing."""
-        settlement = self.store.settle(reservation_id, actual, call=call)
+        """Charge what the call really took. A second settle changes nothing.
+
+        Raises InvalidLimit for a negative or absurd `actual`: then the lease ends in a forfeit.
+        """
+        settlement = self.store.settle(reservation_id, check_amount(actual), call=call)
         self._announce(settlement)
         return settlement
 
@@ -190,7 +198,9 @@ class Ledger:
         self, reservation_id: str, worst: Amount, *, call: CallRecord | None = None
     ) -> Settlement:
         """Charge the worst case, for the provider may have billed; a later settle corrects it."""
-        settlement = self.store.settle(reservation_id, worst, confirmed=False, call=call)
+        settlement = self.store.settle(
+            reservation_id, check_amount(worst), confirmed=False, call=call
+        )
         self._announce(settlement)
         return settlement
 
@@ -207,7 +217,9 @@ class Ledger:
             if now < self._next_expiry:
                 return []
             self._next_expiry = now + _EXPIRE_EVERY_SECONDS
-        ended = self.store.expire()
+        ended = self.store.expire(_EXPIRED_AT_ONCE)
+        if len(ended) == _EXPIRED_AT_ONCE:
+            self._next_expiry = now
         for settlement in ended:
             self._announce(settlement)
         return ended
@@ -324,5 +336,5 @@ class Ledger:
 def _tell(listener: OnBudgetEvent, event: BudgetEvent) -> None:
     try:
         listener(event)
-    except Exception:  # a listener's fault must never undo or stop a settlement
+    except Exception:  # noqa: BLE001  # a listener's fault must never undo or stop a settlement
         _log.exception("a budget listener failed on a %s event", event.kind)

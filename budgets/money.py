@@ -10,6 +10,8 @@ NUSD_PER_USD = 1_000_000_000
 LARGEST_AMOUNT = 2**53
 """Largest limit accepted: beyond it JSON readers and Lua numbers lose integers."""
 
+_LARGEST_USD = Decimal(LARGEST_AMOUNT).scaleb(-9)
+
 Money = Decimal | str | int | float
 """USD as callers write it; a float is read through its shortest decimal form."""
 
@@ -22,20 +24,20 @@ def nusd_from_usd(usd: Money) -> int:
     """
     try:
         amount = Decimal(str(usd))
-        nusd = amount * NUSD_PER_USD
-        whole = int(nusd)
-    except (InvalidOperation, ValueError, OverflowError) as error:
+    except InvalidOperation as error:
         raise InvalidLimit(f"{usd!r} is not an amount of USD; write it like '0.05'") from error
+    if not amount.is_finite():
+        raise InvalidLimit(f"{usd!r} is not an amount of USD; write it like '0.05'")
     if isinstance(usd, bool) or amount < 0:
         raise InvalidLimit(f"an amount of USD cannot be {usd!r}; it must be 0 or more")
-    if nusd != whole:
-        raise InvalidLimit(f"{usd!r} USD is finer than a nano-USD; use at most nine decimals")
-    if whole > LARGEST_AMOUNT:
+    if amount > _LARGEST_USD:
         raise InvalidLimit(
             f"{usd!r} USD is more than the largest limit, {usd_from_nusd(LARGEST_AMOUNT)} USD; "
             "leave the limit out to have none"
         )
-    return whole
+    if (amount and amount.adjusted() < -9) or amount != round(amount, 9):
+        raise InvalidLimit(f"{usd!r} USD is finer than a nano-USD; use at most nine decimals")
+    return int(amount.scaleb(9))
 
 
 def usd_from_nusd(nusd: int) -> Decimal:

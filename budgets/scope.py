@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agentkit.budgets.amount import UNLIMITED, Limits, check_limits
-from agentkit.budgets.budget import DEFAULT_THRESHOLDS
+from agentkit.budgets.budget import DEFAULT_THRESHOLDS, check_thresholds
 from agentkit.budgets.errors import InvalidLimit
 
 Window = Literal["total", "day", "month"]
@@ -35,6 +35,9 @@ class Scope:
     def __post_init__(self) -> None:
         scope_chain(self.path)
         check_limits(self.limits)
+        check_thresholds(self.thresholds)
+        if self.window not in get_args(Window):
+            raise InvalidLimit(f"a window of {self.window!r}; use 'total', 'day' or 'month'")
         _zone(self.timezone)
 
     def window_key(self, now_seconds: float) -> str:

@@ -1,7 +1,7 @@
 """The storage Protocol behind the ledger, and the values that cross it.
 
 A store keeps scopes, their accounts and the reservations against them. Each verb is atomic over all
-scopes that it touches. `agentkit.budgets.conformance.check` runs the suite that any store must pass.
+scopes that it touches. `agentkit.budgets.conformance.check` runs the suite for any store.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Grant(NamedTuple):
     worst: Amount
     repeated: bool
     """True where the same id and fingerprint had been granted before; nothing was held twice."""
+    dispatched: bool = True
+    """False while the money is only kept for later."""
 
 
 class Denial(NamedTuple):

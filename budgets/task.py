@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from agentkit.budgets.amount import NOTHING, UNLIMITED, Amount, Limits, amount_of
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.errors import BudgetExceeded, BudgetTooSmall, DeadlineExceeded
-from agentkit.budgets.event import BudgetEvent, Decision, Extend, Land, Stop
+from agentkit.budgets.event import BudgetEvent, Decision, Extend, Land, Stop, facts, told
 from agentkit.budgets.journal import (
     CallRecord,
     CallStatus,
@@ -22,7 +23,7 @@ from agentkit.budgets.journal import (
     TaskRecord,
 )
 from agentkit.budgets.price import CacheWrite, Price
-from agentkit.budgets.store import Denial
+from agentkit.budgets.store import Denial, Grant
 from agentkit.budgets.usage import Usage
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Task:
 
     def hear(self, event: BudgetEvent) -> None:
         """Take an event of this task, or of a scope above it, from the ledger."""
-        self.note(f"budget_{event.kind}", _told(event), data=_facts(event))
+        self.note(f"budget_{event.kind}", told(event), data=facts(event))
         if self._listener is not None:
             self.decide(self._listener(event))
 
@@ -221,14 +222,7 @@ class Task:
         Raises BudgetTooSmall where a limit is below it, BudgetExceeded where a shared scope has
         too little left.
         """
-        reservation_id = f"{self.task_id}.landing"
-        answer = self.ledger.try_reserve(
-            reservation_id,
-            worst,
-            self._chain,
-            lease_seconds=self._landing_lease(),
-            dispatched=False,
-        )
+        answer = self._reserve_landing(worst)
         if isinstance(answer, Denial):
             self.ledger.announce_breach(answer)
             if answer.path == self.path and answer.settled == 0:
@@ -239,9 +233,8 @@ class Task:
                     scope=answer.path,
                 )
             raise denied(answer)
-        if answer.state == "held":
-            self._landing = (reservation_id, worst)
-            self._landing_renewed = time.monotonic()
+        self._landing = (answer.reservation_id, answer.worst)
+        self._landing_renewed = time.monotonic()
 
     def keep_landing(self) -> None:
         """Renew the lease of the landing reserve once half of it is over."""
@@ -274,7 +267,8 @@ class Task:
             if affordable is not None and affordable < plan.least_output_tokens:
                 break
             output = output if affordable is None else min(output, affordable)
-        assert denial is not None
+        if denial is None:
+            raise AssertionError("unreachable: at least one round was tried")
         least = plan.worst(plan.least_output_tokens)._asdict()[denial.dimension]
         denial = denial._replace(asked=max(least, denial.available + 1))
         self.ledger.announce_breach(denial)
@@ -282,13 +276,15 @@ class Task:
 
     def hold_landing_call(self, plan: CallPlan) -> HeldCall:
         """Turn the landing reserve into the call for the final answer; it can be used once."""
-        reserve, self._landing = self._landing, None
+        with self._lock:
+            reserve, self._landing = self._landing, None
         if reserve is None or not self._take_over(reserve, plan):
             return self.hold_call(plan)
         reservation_id, worst = reserve
         index, _ = self._next_call()
         output = plan.affordable_output(Limits(*worst))
-        output = min(plan.wanted_output_tokens, output or plan.wanted_output_tokens)
+        wanted = plan.wanted_output_tokens
+        output = wanted if output is None else min(wanted, output)
         self.ledger.announce_landing(self.path, worst)
         return self._held(reservation_id, index, plan, worst, output)
 
@@ -402,6 +398,20 @@ class Task:
         self.ledger.close_task(self, record, keep_scope=resumable)
         return record
 
+    def _reserve_landing(self, worst: Amount) -> Grant | Denial:
+        """A landing reserve that is whole: what an earlier run sent is not taken again."""
+        for run in itertools.count(1):
+            answer = self.ledger.try_reserve(
+                f"{self.task_id}.landing" + (f".{run}" if run > 1 else ""),
+                worst,
+                self._chain,
+                lease_seconds=self._landing_lease(),
+                dispatched=False,
+            )
+            if isinstance(answer, Denial) or (answer.state == "held" and not answer.dispatched):
+                return answer
+        raise AssertionError("unreachable: the count of runs has no end")
+
     def _take_over(self, reserve: tuple[str, Amount], plan: CallPlan) -> bool:
         """True where the reserve is still held and covers the call."""
         reservation_id, worst = reserve
@@ -476,21 +486,3 @@ def denied(denial: Denial) -> BudgetExceeded:
         available=denial.available,
         limit=denial.limit,
     )
-
-
-def _told(event: BudgetEvent) -> str:
-    if event.kind == "threshold" and event.fraction is not None:
-        return f"{event.fraction:.0%} of the {event.dimension} limit of {event.scope} is spent"
-    return f"{event.kind} in {event.scope}"
-
-
-def _facts(event: BudgetEvent) -> dict[str, object]:
-    return {
-        "scope": event.scope,
-        "dimension": event.dimension,
-        "limit": event.limit,
-        "settled": event.settled,
-        "held": event.held,
-        "asked": event.asked,
-        "fraction": event.fraction,
-    }

@@ -141,7 +141,7 @@ class MemoryStore:
             if known is not None:
                 if known.fingerprint != fingerprint:
                     raise ReservationConflict(reservation_id)
-                return Grant(reservation_id, known.state, known.worst, True)
+                return Grant(reservation_id, known.state, known.worst, True, known.dispatched)
             accounts = self._current(paths, now)
             for sums in accounts:
                 limits = sums.scope.limits
@@ -158,7 +158,7 @@ class MemoryStore:
                 reservation_id, worst, accounts, fingerprint, until, dispatched
             )
             heapq.heappush(self._leases, (until, reservation_id))
-        return Grant(reservation_id, "held", worst, False)
+        return Grant(reservation_id, "held", worst, False, dispatched)
 
     def renew(self, reservation_id: str, *, lease_seconds: float, dispatched: bool = True) -> bool:
         with self._lock:

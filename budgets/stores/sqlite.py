@@ -157,14 +157,14 @@ class SqliteStore:
         now = self._clock()
         with self._write() as db:
             known = db.execute(
-                "SELECT fingerprint, state, worst_nusd, worst_tokens, worst_fresh_tokens, "
-                "worst_calls FROM reservation WHERE id = ?",
+                "SELECT fingerprint, state, dispatched, worst_nusd, worst_tokens, "
+                "worst_fresh_tokens, worst_calls FROM reservation WHERE id = ?",
                 (reservation_id,),
             ).fetchone()
             if known is not None:
                 if known[0] != fingerprint:
                     raise ReservationConflict(reservation_id)
-                return Grant(reservation_id, known[1], Amount(*known[2:]), True)
+                return Grant(reservation_id, known[1], Amount(*known[3:]), True, bool(known[2]))
             accounts = [read_account(db, path, now) for path in paths]
             for account in accounts:
                 if denial := denial_of(account, worst):
@@ -181,7 +181,7 @@ class SqliteStore:
                     dispatched,
                 ),
             )
-        return Grant(reservation_id, "held", worst, False)
+        return Grant(reservation_id, "held", worst, False, dispatched)
 
     def renew(self, reservation_id: str, *, lease_seconds: float, dispatched: bool = True) -> bool:
         with self._write() as db:
