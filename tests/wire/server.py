@@ -25,6 +25,7 @@ from tests.wire.transmission import Transmission, send_json
 
 MOST_BODY_BYTES = 32 * 1024 * 1024
 _SECRET_HEADERS = frozenset(("authorization", "x-api-key", "cookie"))
+_SEND_BUFFER_BYTES = 64 * 1024  # small, so that a client that leaves is noticed
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -222,6 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]  # narrowed on purpose
 
     def setup(self) -> None:
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         super().setup()
         self.server.enter(self.connection)
 
@@ -235,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._handle("POST")
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited
+    def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
 
     def version_string(self) -> str:

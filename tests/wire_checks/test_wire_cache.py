@@ -8,10 +8,10 @@ import pytest
 from tests.wire import ScriptedProvider, WireUsage, answer
 
 Body = dict[str, object]
-MARK = {"type": "ephemeral"}
-MARK_1H = {"type": "ephemeral", "ttl": "1h"}
+MARK: Body = {"type": "ephemeral"}
+MARK_1H: Body = {"type": "ephemeral", "ttl": "1h"}
 LONG = "word " * 1_200  # 1501 tokens as counted, 1802 as billed
-TOOL = {"name": "look", "input_schema": {"type": "object"}}
+TOOL: Body = {"name": "look", "input_schema": {"type": "object"}}
 
 
 class Clock:
@@ -151,7 +151,7 @@ def test_anthropic_read_refreshes_five_minutes(clock: Clock) -> None:
 
 def test_anthropic_hour_comes_first_and_lasts(clock: Clock) -> None:
     with ScriptedProvider(answer("ok"), clock=clock) as provider:
-        fields = {"system": [text(LONG, MARK_1H)], "messages": user(text(LONG, MARK))}
+        fields: Body = {"system": [text(LONG, MARK_1H)], "messages": user(text(LONG, MARK))}
         first = claude(provider, **fields)
         assert min(first.cache_write_1h_tokens, first.cache_write_5m_tokens) > 1_024
         clock.seconds += 3_599

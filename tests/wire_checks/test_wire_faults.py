@@ -133,14 +133,14 @@ def test_stop_ends_hanging_requests() -> None:
 
 
 def test_a_client_that_leaves_is_billed_without_usage(client: Client) -> None:
-    script = answer(TEXT * 40_000)
-    with ScriptedProvider(script) as provider:
+    script = answer(TEXT * 100_000)  # 8 MB: more than the buffers between server and client hold
+    with ScriptedProvider(script, count=lambda text: len(text) // 1_000 + 1) as provider:
         chunks = client(provider, max_tokens=60_000).stream("Hi")
         next(iter(chunks))
         chunks.close()  # type: ignore[attr-defined]  # a stream is a generator
         assert provider.wait_idle()
         assert not provider.bill.records[0].delivered_usage
-        assert provider.bill.records[0].usage.output_tokens == 60_000
+        assert provider.bill.records[0].usage.output_tokens > 9_000
 
 
 def test_script_can_ask_for_a_fault(client: Client) -> None:
@@ -153,7 +153,7 @@ def test_script_can_ask_for_a_fault(client: Client) -> None:
 def test_same_seed_same_faults_for_a_task_whatever_its_neighbours_do() -> None:
     alone, among = Faults(rate=0.5, seed=3), Faults(rate=0.5, seed=3)
     first = [alone.draw("a") for _ in range(30)]
-    second = []
+    second: list[Fault | None] = []
     for _ in range(30):
         among.draw("b")
         second.append(among.draw("a"))

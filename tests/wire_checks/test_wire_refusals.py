@@ -8,17 +8,23 @@ import pytest
 from tests.wire import ScriptedProvider, echo
 
 Body = dict[str, object]
-FUNCTION = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
-TOOL = {"name": "look", "input_schema": {"type": "object"}}
-CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
-USER = {"role": "user", "content": "Hi"}
-USE = {
+FUNCTION: Body = {
+    "type": "function",
+    "function": {"name": "look", "parameters": {"type": "object"}},
+}
+TOOL: Body = {"name": "look", "input_schema": {"type": "object"}}
+CALL: Body = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+USER: Body = {"role": "user", "content": "Hi"}
+USE: Body = {
     "role": "assistant",
     "content": [{"type": "tool_use", "id": "t1", "name": "look", "input": {}}],
 }
-RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "x"}]}
-CACHED = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
-CACHED_1H = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+RESULT: Body = {
+    "role": "user",
+    "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "x"}],
+}
+CACHED: Body = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
+CACHED_1H: Body = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
 def post(provider: ScriptedProvider, path: str, body: Body | str, key: str = "k") -> httpx.Response:

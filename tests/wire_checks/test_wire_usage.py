@@ -11,8 +11,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+)
+from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
 from tests.wire import (
@@ -55,7 +62,9 @@ def billed(record: BilledRequest) -> tuple[int, int, int, int]:
     return (*parts, usage.cache_read_tokens, usage.reasoning_tokens)
 
 
-def gather(model: BaseChatModel, messages: list[HumanMessage]) -> AIMessage:
+def gather(
+    model: Runnable[LanguageModelInput, AIMessage], messages: list[BaseMessage]
+) -> AIMessage:
     """The whole of a streamed answer."""
     whole: AIMessageChunk | None = None
     for chunk in model.stream(messages):
@@ -223,7 +232,7 @@ def test_a_defect_of_the_script_is_raised_at_the_end(client: Client) -> None:
         raise LookupError(request.model)
 
     with (
-        pytest.raises(LookupError, match="gpt|claude"),
+        pytest.raises(LookupError, match=r"gpt|claude"),
         ScriptedProvider(broken) as provider,
         pytest.raises(Exception, match="script failed"),
     ):
