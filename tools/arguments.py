@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
@@ -18,9 +18,8 @@ from agentkit.tools.errors import InvalidTool
 _MAX_PROBLEMS = 5  # one message must stay compact: the model corrects these and calls again
 _MAX_ROUNDS = 3  # a repaired object may show problems inside it
 _MAX_SHOWN_CHARS = 60
-_REGISTRY: Registry[bool | Mapping[str, Any]] = (
-    Registry()
-)  # empty: a schema's $ref is never fetched from the network
+# Empty, so that a schema's $ref is never fetched from the network.
+_REGISTRY: Registry[bool | Mapping[str, Any]] = Registry()
 
 Arguments = dict[str, object]
 
@@ -31,6 +30,16 @@ class Checked:
 
     arguments: Arguments
     problems: tuple[str, ...] = ()
+
+
+class _Validator(Protocol):
+    """What is used of jsonschema's validators, whose own types leave out `object`."""
+
+    def is_valid(self, instance: object) -> bool: ...
+
+    def iter_errors(self, instance: object) -> Iterator[ValidationError]: ...
+
+    def evolve(self, *, schema: object) -> _Validator: ...
 
 
 class ArgumentCheck:
@@ -45,7 +54,7 @@ class ArgumentCheck:
         self._known = tuple(cast("Mapping[str, object]", properties)) if properties else ()
         self._required = frozenset(cast("Iterable[str]", schema.get("required", ())))
         self._closed = closed
-        self._validator = Draft202012Validator(schema, registry=_REGISTRY)
+        self._validator = cast("_Validator", Draft202012Validator(schema, registry=_REGISTRY))
 
     def check_schema(self, tool: str) -> None:
         """Raises InvalidTool where the schema itself is not valid."""
@@ -65,10 +74,7 @@ class ArgumentCheck:
             if self._fits(repaired):
                 return Checked(arguments=repaired)
             repaired = deepcopy(repaired)
-            for _ in range(_MAX_ROUNDS):
-                errors = list(self._validator.iter_errors(repaired))
-                if sum(self._repair(repaired, error) for error in errors) == 0:
-                    break
+            self._mend(repaired, self._validator)
             problems = tuple(_unique(self._problems(repaired)))
         except Exception as error:  # noqa: BLE001  a hostile schema: endless $ref, no regex, …
             return Checked(
@@ -82,23 +88,47 @@ class ArgumentCheck:
             return False
         return self._validator.is_valid(arguments)
 
-    def _repair(self, arguments: Arguments, error: ValidationError) -> bool:
-        if not error.absolute_path:
+    def _mend(self, value: object, validator: _Validator) -> None:
+        """Repairs what can be repaired inside a container, in place."""
+        for _ in range(_MAX_ROUNDS):
+            errors = list(validator.iter_errors(value))
+            if sum(self._repair(value, error) for error in errors) == 0:
+                return
+
+    def _repair(self, root: object, error: ValidationError) -> bool:
+        if not error.path:
             return False
-        *parents, last = error.absolute_path
-        holder: object = arguments
+        *parents, last = error.path
+        holder = root
         for key in parents:
             holder = cast("Mapping[object, object]", holder)[key]
         place = cast("dict[object, object]", holder)  # a list is indexed alike
-        if error.instance is None and holder is arguments and last not in self._required:
+        if error.instance is None and isinstance(holder, dict) and self._may_miss(last, parents):
             del place[last]  # null for an optional argument: left out
             return True
-        validator = self._validator.evolve(schema=error.schema)
-        fitting = [value for value in _candidates(error) if validator.is_valid(value)]
+        fitting = self._fitting(error)
         if len(fitting) != 1:
             return False
         place[last] = fitting[0]
         return True
+
+    def _may_miss(self, name: object, parents: list[str | int]) -> bool:
+        return not parents and name not in self._required
+
+    def _fitting(self, error: ValidationError) -> list[object]:
+        """What the value can have meant, by the schema that it failed or by a branch of it."""
+        schemas: list[object] = [error.schema]
+        if error.validator in {"anyOf", "oneOf"}:
+            schemas = cast("list[object]", error.validator_value)
+        fitting: list[object] = []
+        for schema in schemas:
+            validator = self._validator.evolve(schema=schema)
+            for candidate in _candidates(error):
+                if isinstance(candidate, (dict, list)) and not validator.is_valid(candidate):
+                    self._mend(candidate, validator)
+                if candidate not in fitting and validator.is_valid(candidate):
+                    fitting.append(candidate)
+        return fitting
 
     def _problems(self, arguments: Arguments) -> Iterator[str]:
         if self._closed:
@@ -137,13 +167,11 @@ def parse_arguments(sent: object) -> Arguments | str:
 
     `sent` is an object or its JSON text; no text at all means no arguments.
     """
-    value, text = sent, sent
-    if isinstance(text, str):
-        value = _decoded(text) if text.strip() else {}
-        if isinstance(value, _Undecodable):
-            return value.message
-    if value is None:
+    if sent is None or (isinstance(sent, str) and not sent.strip()):
         return {}
+    value = _decoded(sent) if isinstance(sent, str) else sent
+    if isinstance(value, _Undecodable):
+        return value.message
     if not isinstance(value, dict):
         return f"the arguments are {_shown(value)}; send one JSON object"
     return cast("Arguments", value)
@@ -170,15 +198,17 @@ def _decoded(text: str) -> object:
 
 
 def _candidates(error: ValidationError) -> Iterator[object]:
-    """What a wrong value can only have meant; each is still checked against the schema."""
+    """What a wrong value may have meant, each a new object, to be checked against the schema."""
     value: object = error.instance
+    if isinstance(value, (dict, list)):
+        yield deepcopy(cast("object", value))
     parsed = _parsed(value) if isinstance(value, str) else value
     if isinstance(value, str) and parsed is not value:
         yield parsed
     if isinstance(value, int) and not isinstance(value, bool):
         yield str(value)
     if not isinstance(parsed, (list, dict)) or isinstance(value, dict):
-        yield [value]
+        yield [deepcopy(value)]
         if parsed is not value:
             yield [parsed]
     if isinstance(value, str) and error.validator == "enum":

@@ -50,7 +50,8 @@ class ReadyCall:
         tool = self.spec.tool
         if isinstance(tool, StructuredTool):
             return tool.coroutine is not None
-        return type(tool)._arun is not BaseTool._arun
+        own = type(tool)._arun  # pyright: ignore[reportPrivateUsage]  the hook of LangChain's tools
+        return own is not BaseTool._arun  # pyright: ignore[reportPrivateUsage]  as above
 
     def perform(self) -> Observation | BaseException:
         """Runs the tool here; an exception that must reach the caller is returned, not raised."""

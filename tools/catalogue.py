@@ -175,15 +175,20 @@ def _tool_of(source: ToolSource, *, name: str | None, description: str | None) -
             f"give the function a docstring, or use ToolSpec.of({name}, description=...)",
             tool=name,
         )
-    return _structured(source, name, description, parse_docstring="Args:" in doc)
+    function = source if inspect.isroutine(source) else source.__call__
+    if not inspect.isroutine(source) and not inspect.ismethod(function):
+        raise InvalidTool(
+            f"tool {name!r}: no schema can be made from {source!r}; wrap it in a function with "
+            "type hints",
+            tool=name,
+        )
+    return _structured(function, name, description, parse_docstring="Args:" in doc)
 
 
 def _structured(
     function: Callable[..., object], name: str, description: str | None, *, parse_docstring: bool
 ) -> BaseTool:
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  an instance whose __call__ is async
-    )
+    is_async = inspect.iscoroutinefunction(function)
     try:
         return StructuredTool.from_function(
             func=None if is_async else function,

@@ -16,7 +16,7 @@ class ToolError(Exception):
     """Parent of every error that agentkit.tools raises."""
 
 
-class InvalidTool(ToolError, ValueError):
+class InvalidTool(ToolError, ValueError):  # noqa: N818  named by what is wrong
     """A tool that cannot be offered to a model; `tool` is its name, or its repr without one."""
 
     def __init__(self, message: str, *, tool: str) -> None:
@@ -37,5 +37,5 @@ class DuplicateTool(InvalidTool):
         )
 
 
-class InvalidLimits(ToolError, ValueError):
+class InvalidLimits(ToolError, ValueError):  # noqa: N818  as above
     """A timeout or a bound that cannot be meant."""

