@@ -20,7 +20,8 @@ def main() -> None:
         ("openai", options.openai),
         ("anthropic", options.anthropic),
     ]
-    protocols = [name for name, wanted in chosen if wanted] or [name for name, _ in chosen]
+    every: list[Protocol] = [name for name, _ in chosen]
+    protocols = [name for name, wanted in chosen if wanted] or every
     provider = ScriptedProvider(
         _script(options.script),
         count=_count(options.count),
@@ -32,8 +33,12 @@ def main() -> None:
         port=options.port,
     )
     ended = threading.Event()
+
+    def end(*_: object) -> None:
+        ended.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, end)
     with provider:
         bill_url = f"{provider.anthropic_url}/__bill"
         urls = {

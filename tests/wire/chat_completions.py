@@ -126,8 +126,8 @@ class ChatCompletions:
             at += block.name is not None
         events.append(_chunk(answer, {}, generation.output_tokens, finish=generation.finish))
         if answer.request.include_usage:
-            last = {**_envelope(answer, "chat.completion.chunk"), "choices": []}
-            usage = {**last, "usage": chat_usage(answer)}
+            last: dict[str, object] = {**_envelope(answer, "chat.completion.chunk"), "choices": []}
+            usage: dict[str, object] = {**last, "usage": chat_usage(answer)}
             events.append(Event(data=usage, output_tokens=generation.output_tokens, usage=True))
         events.append(Event(data="[DONE]", output_tokens=generation.output_tokens))
         return events

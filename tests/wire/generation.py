@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from tests.wire.script import Reply, WireRequest
 from tests.wire.tokens import Meter, canonical
@@ -39,10 +39,10 @@ class Block:
     def arguments(self) -> Mapping[str, object]:
         """The arguments as an object; {} where the text is no JSON object, as when it was cut."""
         try:
-            value = json.loads(self.text)
+            value: object = json.loads(self.text)
         except json.JSONDecodeError:
             return {}
-        return value if isinstance(value, dict) else {}
+        return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

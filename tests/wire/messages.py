@@ -58,7 +58,7 @@ class Messages:
     def events(self, answer: Answer) -> Sequence[Event]:
         """message_start with the input usage, a ping, the blocks, message_delta, message_stop."""
         generation = answer.generation
-        started = {**_envelope(answer), "content": [], "stop_reason": None}
+        started: dict[str, object] = {**_envelope(answer), "content": [], "stop_reason": None}
         usage = {**input_usage(answer.usage), "output_tokens": 1}
         first = max(generation.reasoning_tokens, 1)
         events = [

@@ -91,44 +91,61 @@ class Responses:
         """The stream; usage in its last event."""
         number = itertools.count()
         produced = answer.generation.reasoning_tokens
-
-        def event(name: str, so_far: int, /, usage: bool = False, **fields: object) -> Event:
-            data = {"type": name, "sequence_number": next(number), **fields}
-            return Event(data=data, output_tokens=so_far, name=name, usage=usage)
-
-        begun = _response(answer, finished=False)
-        events = [event("response.created", produced, response=begun)]
-        events.append(event("response.in_progress", produced, response=begun))
+        begun: Json = {"response": _response(answer, finished=False)}
+        steps = [("created", produced, begun), ("in_progress", produced, begun)]
         for at, block in enumerate(answer.generation.blocks):
-            item = _item(answer, at, block, finished=True)
-            place: dict[str, object] = {"output_index": at, "item_id": item["id"]}
-            empty = _item(answer, at, block, finished=False)
-            added = {"output_index": at, "item": empty}
-            events.append(event("response.output_item.added", produced, **added))
-            kind = "response.function_call_arguments"
-            if block.name is None:
-                kind, place = "response.output_text", {**place, "content_index": 0}
-                part = _part("")
-                events.append(event("response.content_part.added", produced, **place, part=part))
-            for piece in block.pieces:
-                produced = piece.output_tokens
-                extra = {"logprobs": []} if block.name is None else {}
-                delta = {**place, **extra, "delta": piece.text}
-                events.append(event(f"{kind}.delta", produced, **delta))
-            if block.name is None:
-                done = {**place, "text": block.text, "logprobs": []}
-                events.append(event(f"{kind}.done", produced, **done))
-                part = _part(block.text)
-                events.append(event("response.content_part.done", produced, **place, part=part))
-            else:
-                done = {**place, "arguments": block.text, "name": block.name}
-                events.append(event(f"{kind}.done", produced, **done))
-            added = {"output_index": at, "item": item}
-            events.append(event("response.output_item.done", produced, **added))
-        last = _response(answer, finished=True)
-        total = answer.generation.output_tokens
-        events.append(event(f"response.{last['status']}", total, usage=True, response=last))
-        return events
+            steps += _block_steps(answer, at, block)
+        whole = _response(answer, finished=True)
+        ending = str(whole["status"])
+        steps.append((ending, answer.generation.output_tokens, {"response": whole}))
+        return [
+            Event(
+                data={"type": f"response.{name}", "sequence_number": next(number), **fields},
+                output_tokens=so_far,
+                name=f"response.{name}",
+                usage=name == ending,
+            )
+            for name, so_far, fields in steps
+        ]
+
+
+_Step = tuple[str, int, Json]
+
+
+def _block_steps(answer: Answer, at: int, block: Block) -> list[_Step]:
+    """A block's events: name, tokens produced so far, fields."""
+    before, after = block.pieces[0].output_tokens, block.pieces[-1].output_tokens
+    item = _item(answer, at, block, finished=True)
+    empty = _item(answer, at, block, finished=False)
+    place: dict[str, object] = {"output_index": at, "item_id": item["id"]}
+    added: list[_Step] = [("output_item.added", before, {"output_index": at, "item": empty})]
+    done: list[_Step] = [("output_item.done", after, {"output_index": at, "item": item})]
+    if block.name is not None:
+        kind = "function_call_arguments"
+        deltas: list[_Step] = [
+            (f"{kind}.delta", piece.output_tokens, {**place, "delta": piece.text})
+            for piece in block.pieces
+        ]
+        whole: Json = {**place, "arguments": block.text, "name": block.name}
+        return [*added, *deltas, (f"{kind}.done", after, whole), *done]
+    no_logprobs: list[object] = []
+    place |= {"content_index": 0}
+    deltas = [
+        (
+            "output_text.delta",
+            piece.output_tokens,
+            {**place, "logprobs": no_logprobs, "delta": piece.text},
+        )
+        for piece in block.pieces
+    ]
+    return [
+        *added,
+        ("content_part.added", before, {**place, "part": _part("")}),
+        *deltas,
+        ("output_text.done", after, {**place, "text": block.text, "logprobs": no_logprobs}),
+        ("content_part.done", after, {**place, "part": _part(block.text)}),
+        *done,
+    ]
 
 
 def _response(answer: Answer, *, finished: bool) -> dict[str, object]:
