@@ -16,21 +16,25 @@ DEFAULT_LEAST_MEAN_LOGPROB = -1.0
 
 
 def review(
-    message: AIMessage, catalogue: ToolCatalogue, *, least_logprob: float | None = None
+    message: AIMessage,
+    catalogue: ToolCatalogue,
+    *,
+    last: bool = False,
+    least_logprob: float | None = None,
 ) -> Review:
-    """Accept the answer of a tier that is not the dearest, or say why not.
+    """Accept a tier's answer, or say why a dearer tier should be asked.
 
-    `least_logprob` overrides the floor that the model states for the log-probability of its whole
-    answer (`response_metadata["logprobs"]["sum_floor"]`).
+    On the `last` tier there is nobody to ask: a valid but unsure answer is accepted, with its doubt
+    as the reason. `least_logprob` overrides the floor that the model states for the log-probability
+    of its whole answer (`response_metadata["logprobs"]["sum_floor"]`).
     """
-    confidence = _confidence(message)
-    reason = (
-        _abstention(message)
-        or _emptiness(message)
-        or _invalid_call(message, catalogue)
-        or _doubt(message, least_logprob)
+    fault = _abstention(message) or _emptiness(message) or _invalid_call(message, catalogue)
+    reason = fault or _doubt(message, least_logprob)
+    return Review(
+        confidence=_confidence(message),
+        accepted=reason is None or (last and fault is None),
+        reason=reason,
     )
-    return Review(confidence=confidence, accepted=reason is None, reason=reason)
 
 
 def _abstention(message: AIMessage) -> str | None:

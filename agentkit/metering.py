@@ -27,7 +27,7 @@ from agentkit.models.usage import usage_of
 
 _ATTEMPTS = 4
 _LONGEST_WAIT_SECONDS = 20.0
-_BACKOFF = wait_exponential_jitter(initial=0.5, max=_LONGEST_WAIT_SECONDS)
+_BACKOFF = wait_exponential_jitter(multiplier=0.5, max=_LONGEST_WAIT_SECONDS)
 LEAST_OUTPUT_TOKENS = 64
 
 

@@ -60,6 +60,8 @@ def think(
             escalations += 1
             continue
         if record.accepted is not False:
+            if record.reason:
+                yield from _note_doubt(run, state, tier, record.reason)
             return _answered(message_of(reply), index, escalations)
         if last:
             return _ended("failed", _nobody(record, tiers), index, escalations)
@@ -92,7 +94,7 @@ def _call(
         send=partial(_send, run, tier, messages, kwargs),
         asend=partial(_asend, run, tier, messages, kwargs),
         step=state.get("step", 0),
-        review=partial(review, catalogue=catalogue) if judged else None,
+        review=partial(review, catalogue=catalogue, last=last) if judged else None,
         observer=run,
     )
 
@@ -132,6 +134,18 @@ def _escalate(state: AgentState, run: Run, tier: Tier, reason: str) -> Work[None
         f"{tier.label} gave way: {reason}",
         step=step,
         data={"tier": tier.index, "to_tier": tier.index + 1, "reason": reason},
+    )
+    yield Blocking(note, run.task.ledger.store.blocking)
+
+
+def _note_doubt(run: Run, state: AgentState, tier: Tier, reason: str) -> Work[None]:
+    """An unsure answer of the dearest tier stands, but not in silence."""
+    note = partial(
+        run.task.note,
+        "doubt",
+        f"{tier.label} would have given way: {reason}",
+        step=state.get("step", 0),
+        data={"tier": tier.index, "reason": reason},
     )
     yield Blocking(note, run.task.ledger.store.blocking)
 
