@@ -21,7 +21,7 @@ def main() -> None:
         ("anthropic", options.anthropic),
     ]
     every: list[Protocol] = [name for name, _ in chosen]
-    protocols = [name for name, wanted in chosen if wanted] or every
+    asked: list[Protocol] = [name for name, wanted in chosen if wanted]
     provider = ScriptedProvider(
         _script(options.script),
         count=_count(options.count),
@@ -29,7 +29,7 @@ def main() -> None:
         faults=Faults(
             rate=options.fault_rate, kinds=options.fault or QUICK_KINDS, seed=options.seed
         ),
-        protocols=protocols,
+        protocols=asked or every,
         port=options.port,
     )
     ended = threading.Event()
