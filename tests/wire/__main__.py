@@ -7,7 +7,7 @@ import json
 import signal
 import threading
 
-from tests.wire.fault import QUICK_KINDS, Faults
+from tests.wire.fault import EVERY_KIND, QUICK_KINDS, Faults
 from tests.wire.script import Protocol, Script, always_tool, answer, echo
 from tests.wire.server import ScriptedProvider
 from tests.wire.tokens import Count, quarter_count
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
         "--token-factor", default="1.2", help="counted tokens times this are billed"
     )
     parser.add_argument("--fault-rate", type=float, default=0.0)
-    parser.add_argument("--fault", action="append", help="a kind of fault; repeatable")
+    parser.add_argument("--fault", action="append", choices=sorted(EVERY_KIND), help="repeatable")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print the addresses as JSON")
     return parser.parse_args()
