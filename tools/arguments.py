@@ -124,7 +124,7 @@ class ArgumentCheck:
         for schema in schemas:
             validator = self._validator.evolve(schema=schema)
             for candidate in _candidates(error):
-                if isinstance(candidate, (dict, list)) and not validator.is_valid(candidate):
+                if _is_container(candidate) and not validator.is_valid(candidate):
                     self._mend(candidate, validator)
                 if candidate not in fitting and validator.is_valid(candidate):
                     fitting.append(candidate)
@@ -199,21 +199,26 @@ def _decoded(text: str) -> object:
 
 def _candidates(error: ValidationError) -> Iterator[object]:
     """What a wrong value may have meant, each a new object, to be checked against the schema."""
-    value: object = error.instance
-    if isinstance(value, (dict, list)):
-        yield deepcopy(cast("object", value))
+    value = cast("object", error.instance)
+    if _is_container(value):
+        yield deepcopy(value)
     parsed = _parsed(value) if isinstance(value, str) else value
     if isinstance(value, str) and parsed is not value:
         yield parsed
     if isinstance(value, int) and not isinstance(value, bool):
         yield str(value)
-    if not isinstance(parsed, (list, dict)) or isinstance(value, dict):
-        yield [deepcopy(value)]
+    if isinstance(value, dict) or not _is_container(parsed):
+        single: list[object] = [value]
+        yield deepcopy(single)
         if parsed is not value:
             yield [parsed]
     if isinstance(value, str) and error.validator == "enum":
         options = cast("list[object]", error.validator_value)
         yield from (o for o in options if isinstance(o, str) and o.casefold() == value.casefold())
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, (dict, list))
 
 
 def _parsed(text: str) -> object:

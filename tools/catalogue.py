@@ -175,7 +175,9 @@ def _tool_of(source: ToolSource, *, name: str | None, description: str | None) -
             f"give the function a docstring, or use ToolSpec.of({name}, description=...)",
             tool=name,
         )
-    function = source if inspect.isroutine(source) else source.__call__
+    function: Callable[..., object] = source
+    if not inspect.isroutine(source):  # an instance: its method has the signature
+        function = getattr(source, "__call__")  # noqa: B004, B009  mypy takes a function's for none
     if not inspect.isroutine(source) and not inspect.ismethod(function):
         raise InvalidTool(
             f"tool {name!r}: no schema can be made from {source!r}; wrap it in a function with "

@@ -67,11 +67,11 @@ def render_error(error: BaseException) -> str:
 
 
 def _only_cause(error: BaseException) -> BaseException:
-    if isinstance(error, BaseExceptionGroup):
-        parts = list(cast("BaseExceptionGroup[BaseException]", error).exceptions)
-        if len(parts) == 1:
-            return _only_cause(parts[0])
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    parts = list(group.exceptions)
+    return _only_cause(parts[0]) if len(parts) == 1 else group
 
 
 def _error_text(error: BaseException) -> str:
