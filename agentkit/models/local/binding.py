@@ -1,10 +1,9 @@
-"""llama.cpp as loaded into this process: the low-level functions, silent, with its last errors kept."""
+"""llama.cpp in this process: its low-level functions, silent, with its complaints kept."""
 
 from __future__ import annotations
 
 import ctypes
 import threading
-from collections import deque
 from typing import Any
 
 from agentkit.errors import ExtraMissing
@@ -16,7 +15,7 @@ _LINE_LENGTH = 300
 _lock = threading.Lock()
 _library: Any = None
 _callback: Any = None  # llama.cpp keeps the pointer: the object must outlive every model
-_errors: deque[str] = deque(maxlen=_KEPT_LINES)
+_errors: list[str] = []
 
 
 def llama_cpp() -> Any:
@@ -43,13 +42,13 @@ def forget_errors() -> None:
     _errors.clear()
 
 
-def last_error() -> str:
-    """The last thing that llama.cpp complained about, or an empty string."""
-    return _errors[-1] if _errors else ""
+def first_error() -> str:
+    """What llama.cpp complained about first, which is the cause; an empty string for nothing."""
+    return _errors[0] if _errors else ""
 
 
 def _keep_errors(level: int, text: bytes, _user_data: Any) -> None:
     if level == _ERROR_LEVEL:
         line = text.decode("utf-8", "replace").strip()[:_LINE_LENGTH]
-        if line:
+        if line and len(_errors) < _KEPT_LINES:
             _errors.append("".join(c if c.isprintable() else "?" for c in line))

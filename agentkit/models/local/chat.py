@@ -50,8 +50,12 @@ class LocalChatModel(BaseChatModel):
 
     model_path: str
     model_name: str = ""
-    n_ctx: int | None = Field(default=None, description="window in tokens; None: as trained, 8192 at most")
-    kv_tokens: int | None = Field(default=None, description="tokens kept for all conversations together")
+    n_ctx: int | None = Field(
+        default=None, description="window in tokens; None: as trained, 8192 at most"
+    )
+    kv_tokens: int | None = Field(
+        default=None, description="tokens kept for all conversations together"
+    )
     sequences: int = Field(default=8, ge=1, le=64, description="conversations kept at once")
     n_threads: int | None = Field(default=None, ge=1, description="None: the cores of this process")
     n_gpu_layers: int = 0
@@ -157,8 +161,7 @@ class LocalChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         for piece in self._pieces(messages, stop, kwargs, threading.Event()):
-            chunk = AIMessageChunk(content=piece) if isinstance(piece, str) else as_chunk(piece)
-            yield ChatGenerationChunk(message=chunk)
+            yield _generation_chunk(piece)
 
     async def _agenerate(
         self,
@@ -191,9 +194,7 @@ class LocalChatModel(BaseChatModel):
         def work() -> None:
             try:
                 for piece in self._pieces(messages, stop, kwargs, given_up):
-                    text = isinstance(piece, str)
-                    message = AIMessageChunk(content=piece) if text else as_chunk(piece)
-                    send(ChatGenerationChunk(message=message))
+                    send(_generation_chunk(piece))
             finally:
                 send(None)
 
@@ -227,7 +228,9 @@ class LocalChatModel(BaseChatModel):
         """Text as it comes, then the whole message."""
         dialect = self._dialect()
         prepared = dialect.prepare(
-            messages, offered_tools(kwargs.get("tools") or ()), tool_choice(kwargs.get("tool_choice"))
+            messages,
+            offered_tools(kwargs.get("tools") or ()),
+            tool_choice(kwargs.get("tool_choice")),
         )
         if isinstance(prepared, Answer):
             if prepared.content:
@@ -245,7 +248,12 @@ class LocalChatModel(BaseChatModel):
                 )
 
     def _message(
-        self, answer: Answer, generated: Generated | None, *, prompt_tokens: int, floor: float | None
+        self,
+        answer: Answer,
+        generated: Generated | None,
+        *,
+        prompt_tokens: int,
+        floor: float | None,
     ) -> AIMessage:
         output = len(generated.choices) if generated is not None else 0
         usage = UsageMetadata(
@@ -258,7 +266,9 @@ class LocalChatModel(BaseChatModel):
         )
         return as_message(answer, generated, model=self.model_name, usage=usage, floor=floor)
 
-    def _request(self, turn: Turn, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> Request:
+    def _request(
+        self, turn: Turn, stop: Sequence[str] | None, kwargs: Mapping[str, Any]
+    ) -> Request:
         room = self.context_tokens - len(turn.prompt)
         if room < 1:
             raise ContextOverflow(
@@ -297,11 +307,17 @@ class LocalChatModel(BaseChatModel):
         window = self.context_tokens
         return EngineSettings(
             path=os.path.abspath(self.model_path),
-            kv_tokens=self.kv_tokens or window * (self.sequences if self._summary.is_pocket else _KV_WINDOWS),
+            kv_tokens=self.kv_tokens
+            or window * (self.sequences if self._summary.is_pocket else _KV_WINDOWS),
             sequences=self.sequences,
             threads=self.n_threads or (1 if self._summary.is_pocket else _cores()),
             gpu_layers=self.n_gpu_layers,
         )
+
+
+def _generation_chunk(piece: str | AIMessage) -> ChatGenerationChunk:
+    chunk = AIMessageChunk(content=piece) if isinstance(piece, str) else as_chunk(piece)
+    return ChatGenerationChunk(message=chunk)
 
 
 def _cores() -> int:

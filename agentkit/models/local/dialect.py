@@ -1,4 +1,4 @@
-"""How a model is spoken to: messages and tools become a prompt, generated text becomes an answer."""
+"""How a model is spoken to: messages and tools make a prompt, generated text an answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from langchain_core.messages import BaseMessage
-from langchain_core.messages.tool import InvalidToolCall, ToolCall, invalid_tool_call, tool_call
+from langchain_core.messages import BaseMessage, InvalidToolCall, ToolCall
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from agentkit.models.local.generation import Constraint, Generated
 

@@ -207,7 +207,8 @@ class LlamaEngine:
         model = library.llama_model_load_from_file(settings.path.encode(), parameters)
         if not model:
             raise ModelUnsupported(
-                f"llama.cpp cannot run {settings.path} ({binding.last_error() or 'no reason given'}); "
+                f"llama.cpp cannot run {settings.path} "
+                f"({binding.first_error() or 'no reason given'}); "
                 "use a GGUF file for text generation of an architecture that it knows, "
                 "or install a newer llama-cpp-python"
             )
@@ -231,7 +232,7 @@ class LlamaEngine:
             library.llama_model_free(self._model)
             raise ModelSettingsInvalid(
                 f"llama.cpp cannot hold {settings.kv_tokens} tokens of {settings.path} "
-                f"({binding.last_error() or 'no reason given'}); lower n_ctx or kv_tokens"
+                f"({binding.first_error() or 'no reason given'}); lower n_ctx or kv_tokens"
             )
         return context
 

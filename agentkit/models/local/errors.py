@@ -14,14 +14,17 @@ from __future__ import annotations
 
 
 class LocalModelError(Exception):
-    """Parent of the errors of local models."""
+    """Parent of the errors of local models.
+
+    None is a ValueError: pydantic would hide it in a ValidationError of its own.
+    """
 
 
 class ModelFileMissing(LocalModelError, FileNotFoundError):
     """No model file at the path."""
 
 
-class ModelFileInvalid(LocalModelError, ValueError):
+class ModelFileInvalid(LocalModelError):
     """The file is no GGUF file that may be given to llama.cpp."""
 
     def __init__(self, path: str, problem: str, *, advice: str = "") -> None:
@@ -35,11 +38,11 @@ class ModelUnsupported(LocalModelError):
     """A sound file that this build of llama.cpp cannot run."""
 
 
-class ModelSettingsInvalid(LocalModelError, ValueError):
+class ModelSettingsInvalid(LocalModelError):
     """A setting that cannot work with this model."""
 
 
-class ContextOverflow(LocalModelError, ValueError):
+class ContextOverflow(LocalModelError):
     """The request fills the model's window before a word is generated."""
 
     def __init__(self, *, prompt_tokens: int, n_ctx: int, model: str) -> None:
@@ -52,9 +55,9 @@ class ContextOverflow(LocalModelError, ValueError):
         )
 
 
-class ChatTemplateInvalid(LocalModelError, ValueError):
+class ChatTemplateInvalid(LocalModelError):
     """The chat template of a model file cannot be used."""
 
 
-class GenerationFailed(LocalModelError, RuntimeError):
+class GenerationFailed(LocalModelError):
     """llama.cpp gave up in the middle of a generation."""

@@ -1,4 +1,4 @@
-"""One generation: tokens become text, until the model ends, a stop string, a limit or the caller."""
+"""Tokens become text until the model, a stop string, a limit or the caller ends it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from agentkit.models.local.engine import LlamaEngine
-from agentkit.models.local.sampling import Choice, Grammar, Sampler, Sampling
+from agentkit.models.local.sampling import GREEDY, Choice, Grammar, Sampler, Sampling
 
 if TYPE_CHECKING:
     from agentkit.models.local.sampling import Logits
@@ -36,7 +36,7 @@ class Request:
     prompt: tuple[int, ...]
     max_tokens: int
     stop: tuple[str, ...] = ()
-    sampling: Sampling = Sampling()
+    sampling: Sampling = GREEDY
     conversation: str | None = None
     constraint: Constraint | None = None
     once: frozenset[int] = frozenset()
@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(kw_only=True, slots=True)
 class Generated:
-    """What came of a request: plain text, then the text under the grammar, with each token's figures."""
+    """What came of a request: plain text, then text under the grammar, and each token's figures."""
 
     text: str = ""
     constrained_text: str = ""

@@ -22,17 +22,18 @@ _DEFAULT_ALIGNMENT = 32
 _LARGEST_ALIGNMENT = 1 << 16
 _LONGEST_TEMPLATE_BYTES = 1 << 18
 _TOKENIZERS = frozenset({"llama", "gpt2", "bert", "t5", "rwkv", "plamo2"})
-_SPECIAL_TOKEN_SUFFIX = "_token_id"
+_ID_SUFFIX = "_token_id"
 _TOKENS = "tokenizer.ggml.tokens"
 _TEMPLATE = "tokenizer.chat_template"
 
-_BLOCKS = {  # type: (weights in a block, bytes of a block), ggml.h of llama.cpp b9000 and before
+_BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
     9: (32, 36), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
     15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18),
     21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),
     28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
 }  # fmt: skip
+"""Weights and bytes of a block by ggml's number of the type; ggml-common.h of November 2026."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,8 +175,8 @@ class _Check:
             self._refuse(f"the unknown tokenizer {model[:40]!r}")
         tokens = self._tokens()
         written = [token for token in tokens if token]  # llama.cpp names empty ones itself
-        if len(set(written)) != len(written):
-            self._refuse("a token stands twice")
+        if len(set(written)) != len(written) or any(b"\0" in token for token in written):
+            self._refuse("a token stands twice, or contains a zero byte")
         if max(map(len, tokens)) > _LONGEST_TOKEN_BYTES:
             self._refuse("a token is absurdly long")
         self._require_utf8(tokens)
@@ -219,7 +220,7 @@ class _Check:
 
     def _special_tokens(self, vocab_size: int) -> None:
         for key, value in self._header.metadata.items():
-            if not (key.startswith("tokenizer.ggml.") and key.endswith(_SPECIAL_TOKEN_SUFFIX)):
+            if not (key.startswith("tokenizer.ggml.") and key.endswith(_ID_SUFFIX)):
                 continue
             absent = value in (-1, 0xFFFFFFFF)
             if not absent and not (isinstance(value, int) and 0 <= value < vocab_size):
@@ -235,9 +236,11 @@ class _Check:
 
     def _tokens(self) -> list[bytes]:
         values = self._header.metadata.get(_TOKENS)
-        tokens = [token for token in values if isinstance(token, bytes)] if (
-            isinstance(values, list)
-        ) else []
+        tokens = (
+            [token for token in values if isinstance(token, bytes)]
+            if (isinstance(values, list))
+            else []
+        )
         if not tokens:
             self._refuse("no vocabulary", advice="use a model for text generation")
         return tokens

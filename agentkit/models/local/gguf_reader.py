@@ -58,7 +58,7 @@ class GgufHeader:
 
 
 def read_header(path: str) -> GgufHeader:
-    """The header of the file at `path`. Raises ModelFileInvalid, and OSError where it cannot be read."""
+    """The header of the file at `path`. Raises ModelFileInvalid, and OSError as `open` does."""
     with open(path, "rb") as file:
         start = file.read(len(_MAGIC))
         if start != _MAGIC:
@@ -119,12 +119,12 @@ class _Reader:
         dimension_count = self._number(_U32)
         if not 1 <= dimension_count <= _MOST_DIMENSIONS:
             self._refuse(f"tensor {name[:60]!r} has {dimension_count} dimensions")
-        dimensions = tuple(int(self._number(_U64)) for _ in range(int(dimension_count)))
+        dimensions = tuple(self._number(_U64) for _ in range(dimension_count))
         return TensorInfo(
             name=name,
             dimensions=dimensions,
-            type=int(self._number(_U32)),
-            offset=int(self._number(_U64)),
+            type=self._number(_U32),
+            offset=self._number(_U64),
         )
 
     def _name(self) -> str:
@@ -141,14 +141,15 @@ class _Reader:
         return self._data[start : self._at]
 
     def _count(self, what: str, most: int) -> int:
-        count = int(self._number(_U64))
+        count = self._number(_U64)
         if count > most:
             self._refuse(f"{count} {what} cannot be in a file of {self._size} bytes")
         return count
 
-    def _number(self, kind: struct.Struct) -> int | float:
+    def _number(self, kind: struct.Struct) -> int:
+        """The next number, which only metadata of a float type is no integer."""
         self._require(kind.size)
-        number: int | float = kind.unpack_from(self._data, self._at)[0]
+        number: int = kind.unpack_from(self._data, self._at)[0]
         self._at += kind.size
         return number
 

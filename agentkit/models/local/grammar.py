@@ -42,13 +42,11 @@ null ::= "null"
 
 
 class CallGrammar:
-    """Collects the rules for calls to some tools; `arguments_key` is what the model's format says."""
+    """The rules for calls to some tools; `arguments_key` is what the model's format says."""
 
     def __init__(self, tools: Sequence[OfferedTool], *, arguments_key: str) -> None:
         self._rules: list[str] = []
-        calls = [
-            self._add(self._call(tool, arguments_key)) for tool in tools
-        ]
+        calls = [self._add(self._call(tool, arguments_key)) for tool in tools]
         self._rules.append(f"call ::= {' | '.join(calls)}")
 
     def source(self, root: str) -> str:
@@ -198,7 +196,9 @@ def literal(text: str) -> str:
 
 def _escape(character: str) -> str:
     code = ord(character)
-    return f"\\x{code:02X}" if code < 256 else f"\\u{code:04X}" if code < 65_536 else f"\\U{code:08X}"
+    return (
+        f"\\x{code:02X}" if code < 256 else f"\\u{code:04X}" if code < 65_536 else f"\\U{code:08X}"
+    )
 
 
 def _quoted(text: str) -> str:

@@ -13,7 +13,14 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from agentkit.models.local.dialect import Answer, OfferedTool, ToolChoice, Turn, broken_call, new_call
+from agentkit.models.local.dialect import (
+    Answer,
+    OfferedTool,
+    ToolChoice,
+    Turn,
+    broken_call,
+    new_call,
+)
 from agentkit.models.local.engine import LlamaEngine
 from agentkit.models.local.generation import Constraint, Generated
 

@@ -1,4 +1,4 @@
-"""The next token out of the logits: greedy or sampled, under a grammar, with its true probability."""
+"""The next token from the logits: greedy or sampled, under a grammar, with its probability."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
+
+
+GREEDY = Sampling()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -147,26 +147,16 @@ def _metered(tree: nodes.Template, step: str, concat: str) -> nodes.Template:
     """The template with a step counted in every loop and macro, and every `~` bounded."""
     from jinja2 import nodes
 
-    for body_owner in list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock))):
-        for body in (body_owner.body, getattr(body_owner, "else_", [])):
-            constant = sum(
-                len(data.data) for node in body for data in _with_children(node, nodes.TemplateData)
-            )
-            if body_owner.body is body:
-                call = nodes.Call(
-                    nodes.Name(step, "load"), [nodes.Const(constant)], [], None, None
-                )
-                body.insert(0, nodes.Output([call]))
+    repeated: list[Any] = list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)))
+    for node in repeated:
+        constant = sum(len(part.data) for part in node.find_all(nodes.TemplateData))
+        call = nodes.Call(nodes.Name(step, "load"), [nodes.Const(constant)], [], None, None)
+        node.body.insert(0, nodes.Output([call]))
     _replace_concats(tree, concat)
     tree.set_lineno(1)
-    tree.set_environment(tree.environment)
+    if tree.environment is not None:
+        tree.set_environment(tree.environment)
     return tree
-
-
-def _with_children(node: nodes.Node, kind: Any) -> Iterable[Any]:
-    if isinstance(node, kind):
-        yield node
-    yield from node.find_all(kind)
 
 
 def _replace_concats(node: nodes.Node, concat: str) -> None:
@@ -280,7 +270,7 @@ def _raise(message: object = "") -> None:
 
 
 def _now(format: str = "%Y-%m-%d") -> str:
-    return datetime.now().strftime(format[:64])
+    return datetime.now().astimezone().strftime(format[:64])
 
 
 def _told(error: Exception) -> str:

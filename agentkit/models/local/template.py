@@ -83,7 +83,11 @@ class TemplateDialect:
                 f"tool_choice names {choice.name!r}, which is not among the offered tools"
             )
         if choice.mode == "none" or not named:
-            return Turn(prompt=prompt, stop=self._stop, banned=self._call_openers() if tools else frozenset())
+            return Turn(
+                prompt=prompt,
+                stop=self._stop,
+                banned=self._call_openers() if tools else frozenset(),
+            )
         required = choice.mode == "required"
         return Turn(
             prompt=prompt,
@@ -133,7 +137,10 @@ class TemplateDialect:
                 "content": content,
                 "tool_call_id": _short_id(message.tool_call_id),
             }
-        return {"role": "system" if isinstance(message, SystemMessage) else "user", "content": content}
+        return {
+            "role": "system" if isinstance(message, SystemMessage) else "user",
+            "content": content,
+        }
 
     def _assistant(self, message: AIMessage, content: str) -> Entry:
         calls = [
