@@ -35,16 +35,16 @@ class Captured:
         return span
 
 
-@pytest.fixture
-def captured(monkeypatch: pytest.MonkeyPatch) -> Captured:
+@pytest.fixture(name="captured")
+def captured_spans(monkeypatch: pytest.MonkeyPatch) -> Captured:
     """An application's tracer provider; set by hand, for OpenTelemetry takes one a process."""
     capture = Captured()
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", capture.provider)
     return capture
 
 
-@pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
+@pytest.fixture(name="reader")
+def metric_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
     """An application's meter provider."""
     found = InMemoryMetricReader()
     provider = MeterProvider([found], shutdown_on_exit=False)

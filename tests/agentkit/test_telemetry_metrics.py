@@ -10,8 +10,8 @@ from agentkit import Agent, Budget
 from tests.agentkit.telemetry_cases import (  # noqa: F401  fixtures are used by their names
     TWO_CALLS,
     look,
+    metric_reader,
     openai_model,
-    reader,
 )
 from tests.wire import Fault, Reply, ScriptedProvider, always_tool, answer
 

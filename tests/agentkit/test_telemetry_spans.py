@@ -18,7 +18,7 @@ from agentkit.telemetry.calls import without_quotes
 from tests.agentkit.telemetry_cases import (  # noqa: F401  fixtures are used by their names
     TWO_CALLS,
     Captured,
-    captured,
+    captured_spans,
     fail,
     look,
     openai_model,
