@@ -124,7 +124,7 @@ class _Step:
 
 def _refusal(ready: ReadyCall, limits: ExecutionLimits) -> Observation | None:
     """Keeps tools that never return from piling up threads without end."""
-    abandoned = PLACES.workers.abandoned
+    abandoned = PLACES.abandoned
     if abandoned < limits.max_abandoned:
         return None
     return ready.refused(

@@ -91,6 +91,12 @@ class LoopThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._blocked = 0
+
+    @property
+    def blocked(self) -> int:
+        """Loops that were replaced because a tool blocks them still."""
+        return self._blocked
 
     def start(
         self, work: Callable[[], Coroutine[object, object, object]], done: Done, context: Context
@@ -115,20 +121,40 @@ class LoopThread:
                 task.cancel()
             heard.set()
 
-        loop.call_soon_threadsafe(cancel)
-        if not heard.wait(_LOOP_ACK_SECONDS):
-            with self._lock:
-                if self._loop is loop:
-                    self._loop = None
+        try:
+            loop.call_soon_threadsafe(cancel)
+        except RuntimeError:
+            return  # the loop was retired, after its last task
+        if heard.wait(_LOOP_ACK_SECONDS):
+            return
+        with self._lock:
+            if self._loop is not loop:
+                return  # another call has seen it already
+            self._loop = None
+            self._blocked += 1
+        asyncio.run_coroutine_threadsafe(self._retire(loop), loop)
+
+    async def _retire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs once the loop moves again: lets its other tasks finish, then ends its thread."""
+        with self._lock:
+            self._blocked -= 1
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        loop.stop()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(
-                    target=self._loop.run_forever, name="agentkit-tool-loop", daemon=True
+                    target=_run_loop, args=(self._loop,), name="agentkit-tool-loop", daemon=True
                 ).start()
             return self._loop
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
 
 
 class _Places:
@@ -142,6 +168,11 @@ class _Places:
     def renew(self) -> None:
         self.workers = Workers()
         self.loop_thread = LoopThread()
+
+    @property
+    def abandoned(self) -> int:
+        """Timed-out calls that still hold a thread of this process."""
+        return self.workers.abandoned + self.loop_thread.blocked
 
 
 PLACES = _Places()

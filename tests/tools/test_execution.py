@@ -259,14 +259,18 @@ def test_an_async_tool_that_hangs_is_cancelled(run: Run) -> None:
 
 
 def test_an_async_tool_that_blocks_its_loop_does_not_block_the_next() -> None:
+    _until(lambda: PLACES.abandoned == 0)  # those of other tests
+    release = threading.Event()
+
     async def block() -> None:
-        time.sleep(1.0)  # noqa: ASYNC251  that is the point
+        release.wait(20)
 
     assert _one(run_calls, block, timeout_seconds=0.05).status == "timeout"
-    (found,) = run_calls(
-        [_call("aadd", a=1)], ToolCatalogue([aadd]), ExecutionLimits(timeout_seconds=0.5)
-    )
+    assert PLACES.abandoned == 1
+    (found,) = run_calls([_call("aadd", a=1)], ToolCatalogue([aadd]))
     assert found.content == "2"
+    release.set()
+    _until(lambda: PLACES.abandoned == 0)  # and its thread ends
 
 
 def test_a_tools_own_timeout_goes_before_the_steps(run: Run) -> None:
@@ -276,7 +280,7 @@ def test_a_tools_own_timeout_goes_before_the_steps(run: Run) -> None:
 
 
 def test_calls_that_never_return_cannot_pile_up(run: Run) -> None:
-    _until(lambda: PLACES.workers.abandoned == 0)  # those of other tests
+    _until(lambda: PLACES.abandoned == 0)  # those of other tests
     release = threading.Event()
     limits = ExecutionLimits(timeout_seconds=0.05, max_abandoned=2, parallel=1)
     calls = [_call("t", str(i)) for i in range(4)]
@@ -284,7 +288,7 @@ def test_calls_that_never_return_cannot_pile_up(run: Run) -> None:
     release.set()
     assert [o.status for o in found] == ["timeout", "timeout", "error", "error"]
     assert "still hold their threads" in found[2].content
-    _until(lambda: PLACES.workers.abandoned == 0)  # the threads end with their tools
+    _until(lambda: PLACES.abandoned == 0)  # the threads end with their tools
     assert _one(run, lambda: "free", max_abandoned=2).content == "free"
 
 
