@@ -62,18 +62,18 @@ def test_a_worst_case_is_a_cost_but_no_token_count(reader: InMemoryMetricReader)
 
 def test_budget_events_are_counted_by_kind(reader: InMemoryMetricReader) -> None:
     with ScriptedProvider(always_tool("look", {"q": "x"})) as server:
-        Agent([openai_model(server)], [look], budget=Budget(usd="0.003")).run("hi")
+        Agent([openai_model(server)], [look], budget=Budget(usd="0.01")).run("hi")
     counts = {
         (p.attributes["agentkit.budget.kind"], p.attributes["agentkit.budget.dimension"]): p.value
         for p in points(reader)["agentkit.budget.events"]
     }
-    assert counts[("threshold", "nusd")] >= 2
+    assert counts[("threshold", "nusd")] >= 1
     assert counts[("breach", "nusd")] == 1
 
 
 def test_no_label_names_a_task(reader: InMemoryMetricReader) -> None:
     with ScriptedProvider(always_tool("look", {"q": "x"})) as server:
-        agent = Agent([openai_model(server)], [look], budget=Budget(usd="0.003"))
+        agent = Agent([openai_model(server)], [look], budget=Budget(usd="0.01"))
         results = [agent.run("hi", scope="acme/u1", tags={"k": "v"}) for _ in range(2)]
     for name, found in points(reader).items():
         values = [str(value) for point in found for value in point.attributes.values()]

@@ -197,16 +197,16 @@ def test_a_failed_task_marks_the_workflow(captured: Captured) -> None:
 
 def test_budget_events_stand_on_the_agent_span(captured: Captured) -> None:
     with ScriptedProvider(always_tool("look", {"q": "x"})) as server:
-        result = Agent([openai_model(server)], [look], budget=Budget(usd="0.003")).run("hi")
+        result = Agent([openai_model(server)], [look], budget=Budget(usd="0.01")).run("hi")
     assert result.outcome == "landed"
     events = [event for event in captured.one("invoke_agent").events if event.attributes]
     kinds = [event.name for event in events]
-    assert kinds.count("agentkit.budget.threshold") >= 2
+    assert "agentkit.budget.threshold" in kinds
     assert "agentkit.budget.breach" in kinds
     assert "agentkit.budget.landing" in kinds
     first = dict(events[0].attributes or {})
     assert first["agentkit.budget.fraction"] == 0.5
-    assert first["agentkit.budget.limit"] == 3_000_000
+    assert first["agentkit.budget.limit"] == 10_000_000
     assert first["agentkit.budget.dimension"] == "nusd"
 
 
