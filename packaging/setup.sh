@@ -10,7 +10,16 @@ venv=.venv
 log=$venv/setup.log
 heartbeat_seconds=20
 scratch=""
-trap '[ -z "$scratch" ] || rm -rf "$scratch"' EXIT
+child=""
+
+# Ctrl-C ends the compilers too: a watched command runs as a process group of its own.
+clean_up() {
+    [ -z "$child" ] || kill -TERM -- "-$child" 2>/dev/null || true
+    [ -z "$scratch" ] || rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 say() { printf '%s\n' "setup: $*"; }
 fail() {
@@ -32,19 +41,22 @@ find_python() {
 
 # Runs a command with its output in the log, and says every 20 s that it is still at work.
 watched() {
-    local what=$1 started=$SECONDS pid status=0 next=$heartbeat_seconds
+    local what=$1 started=$SECONDS status=0 next=$heartbeat_seconds
     shift
     say "$what ..."
-    "$@" >>"$log" 2>&1 &
-    pid=$!
-    while kill -0 "$pid" 2>/dev/null; do
+    set -m
+    "$@" >>"$log" 2>&1 </dev/null &
+    child=$!
+    set +m
+    while kill -0 "$child" 2>/dev/null; do
         sleep 1
-        if [ $((SECONDS - started)) -ge "$next" ] && kill -0 "$pid" 2>/dev/null; then
+        if [ $((SECONDS - started)) -ge "$next" ] && kill -0 "$child" 2>/dev/null; then
             say "  still at it after $((SECONDS - started)) s: $what"
             next=$((next + heartbeat_seconds))
         fi
     done
-    wait "$pid" || status=$?
+    wait "$child" || status=$?
+    child=""
     if [ "$status" -ne 0 ]; then
         tail -n 40 "$log" >&2
         fail "failed: $what (exit status $status). The whole output is in $log"
@@ -83,7 +95,7 @@ install_llama_from_source() {
     locked llama-cpp-python >"$scratch/llama.lock"
     CMAKE_ARGS="-DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$scratch/llama-core.cmake ${CMAKE_ARGS:-}" \
         CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)} \
-        watched "installing llama.cpp; the first time it is compiled, on $(cores) cores (two cores take about 70 s, eight about 20 s)" \
+        watched "installing llama.cpp; the first time it is compiled, on all $(cores) cores (two take one to two minutes)" \
         pip install --no-deps --require-hashes -r "$scratch/llama.lock"
 }
 
