@@ -25,8 +25,9 @@ from agentkit.models.local.engine import LlamaEngine
 from agentkit.models.local.generation import Constraint, Generated
 
 MOST_OUTPUT_TOKENS = 96
-DEFAULT_LOGPROB_FLOOR = -0.6
-"""Answers whose summed log-probability is lower should go to a better model."""
+DEFAULT_LOGPROB_FLOOR = -0.48
+"""Answers whose summed log-probability is lower should go to a better model. Chosen on one half of
+the rows of benchmarks/pocket.py for 96.5 % right in the end, and scored there on the other half."""
 
 _REFUSAL = "no_tool"
 _OPEN, _MIDDLE, _NEXT, _CLOSE, _CLOSE_EMPTY = '{"name":"', '","arguments":{', '",', '"}}', "}}"
