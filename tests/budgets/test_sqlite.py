@@ -1,0 +1,208 @@
+"""The SQLite ledger across processes, crashes and files that are not what they should be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentkit.budgets import Amount, Budget, CallRecord, Ledger, Limits, Scope, StoreError, Usage
+from agentkit.budgets.stores.sqlite import SqliteStore
+from agentkit.budgets.task import CallPlan
+
+_SPEND = """
+import sys
+from agentkit.budgets import Amount, BudgetExceeded, Ledger
+ledger, name, made = Ledger(sys.argv[1]), sys.argv[2], 0
+for number in range(60):
+    try:
+        ledger.reserve(f"{name}.{number}", Amount(nusd=10), ["acme"], lease_seconds=60.0)
+    except BudgetExceeded:
+        continue
+    ledger.settle(f"{name}.{number}", Amount(nusd=9))
+    made += 1
+print(made)
+"""
+_FOREVER = """
+import itertools, sys
+from agentkit.budgets import Amount, Ledger
+ledger = Ledger(sys.argv[1])
+for number in itertools.count():
+    ledger.reserve(f"r{number}", Amount(nusd=10), ["acme"], lease_seconds=0.2)
+    print(number, "held", flush=True)
+    ledger.settle(f"r{number}", Amount(nusd=7))
+    print(number, "settled", flush=True)
+"""
+
+
+def _start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _address(path: Path) -> str:
+    return f"sqlite:///{path}?synchronous=normal"
+
+
+def test_processes_share_a_file_exactly(tmp_path: Path) -> None:
+    address = _address(tmp_path / "ledger.db")
+    ledger = Ledger(address)
+    ledger.set_limits("acme", Limits(nusd=1_000))
+    workers = [_start(_SPEND, address, f"w{number}") for number in range(3)]
+    made = sum(int(worker.communicate(timeout=60)[0]) for worker in workers)
+    account = ledger.account("acme")
+    assert (account.settled, account.held) == (Amount(nusd=9 * made), Amount())
+    assert made in (110, 111)
+    ledger.close()
+
+
+def test_processes_can_create_one_file_at_once(tmp_path: Path) -> None:
+    opening = "import sys; from agentkit.budgets import Ledger; Ledger(sys.argv[1]).close()"
+    workers = [_start(opening, _address(tmp_path / "ledger.db")) for _ in range(4)]
+    assert [worker.wait(timeout=60) for worker in workers] == [0] * 4
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.close()
+
+
+def test_killed_process_loses_nothing_and_its_lease_is_forfeited(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with_limits = SqliteStore(path)
+    with_limits.put_scope(Scope(path="acme", limits=Limits(nusd=10**9)))
+    with_limits.close()
+    worker = _start(_FOREVER, _address(path))
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        if line.startswith("40 settled"):
+            break
+    os.kill(worker.pid, signal.SIGKILL)
+    told = [line for line in worker.stdout.read().splitlines() if line.endswith("settled")]
+    worker.stdout.close()
+    assert worker.wait(timeout=60) == -signal.SIGKILL
+    settled = 41 + len(told)
+
+    store = SqliteStore(path, clock=lambda: 10.0**10)
+    before = store.account("acme")
+    assert before.settled.nusd in (7 * settled, 7 * (settled + 1))
+    ended = store.expire()
+    after = store.account("acme")
+    assert [settlement.after for settlement in ended] == ["forfeited"] * (before.held.nusd // 10)
+    assert after.settled.nusd == before.settled.nusd + before.held.nusd
+    assert (after.held, after.unconfirmed_nusd) == (Amount(), before.held.nusd)
+    store.close()
+
+
+def test_reopened_file_holds_tasks_calls_and_sums(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path / 'sub' / 'ledger.db'}"
+    ledger = Ledger(address)
+    task = ledger.open_task(scope="acme", budget=Budget(tokens=1_000), tags={"k": "v"})
+    held = task.hold_call(
+        CallPlan(
+            price=ledger.prices.price("pocket", "local"),
+            counted_input_tokens=100,
+            input_tokens=100,
+            wanted_output_tokens=10,
+        )
+    )
+    call = task.settle_call(held, Usage(input_tokens=100, output_tokens=3))
+    task.note("note", "all is well")
+    record = task.close("answered")
+    ledger.close()
+
+    store = Ledger(address).store
+    assert store.task(task.task_id) == record
+    assert store.calls(task.task_id) == [call]
+    assert [event.text for event in store.events(task.task_id)] == ["all is well"]
+    assert store.account("acme").settled.tokens == 103
+    store.close()
+
+
+def test_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"dear diary, " * 500)
+    with pytest.raises(StoreError, match="not a database"):
+        SqliteStore(path)
+    assert path.read_bytes() == b"dear diary, " * 500
+
+
+def test_truncated_database(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    store = SqliteStore(path)
+    for number in range(500):
+        store.ensure_scopes([f"scope{number}"])
+    store.close()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(StoreError, match=r"ledger\.db"):
+        SqliteStore(path).scopes()
+
+
+def test_file_of_a_later_version(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    SqliteStore(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match=r"later agentkit.*schema 99.*upgrade"):
+        SqliteStore(path)
+
+
+def test_file_of_an_unreleased_version(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    with pytest.raises(StoreError, match="before the first release"):
+        SqliteStore(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_file_that_may_not_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    SqliteStore(path).close()
+    path.chmod(0o400)
+    with pytest.raises(StoreError, match="permissions"):
+        SqliteStore(path)
+
+
+def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be opened"):
+        SqliteStore(tmp_path)
+
+
+def test_file_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("x")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        SqliteStore(tmp_path / "plain" / "ledger.db")
+
+
+def test_closed_store_fails_closed(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    store.close()
+    with pytest.raises(StoreError, match="is closed"):
+        store.reserve("r", Amount(), [], lease_seconds=1.0)
+
+
+def test_half_a_verb_is_not_written(tmp_path: Path) -> None:
+    """A record that cannot be written takes the whole settlement back."""
+    store = SqliteStore(tmp_path / "ledger.db")
+    store.ensure_scopes(["acme"])
+    store.reserve("r", Amount(nusd=5), ["acme"], lease_seconds=60.0)
+    db = sqlite3.connect(store.path)
+    db.execute("DROP TABLE call")
+    db.close()
+    call = CallRecord(call_id="r", task_id="t", scope="acme", step=1, index=1)
+    with pytest.raises(StoreError, match="no such table"):
+        store.settle("r", Amount(nusd=4), call=call)
+    assert store.account("acme").held == Amount(nusd=5)
+    store.close()
+
+
+@pytest.mark.parametrize("synchronous", ["OFF", "off; DROP TABLE scope", ""])
+def test_synchronous_is_full_or_normal(tmp_path: Path, synchronous: str) -> None:
+    with pytest.raises(StoreError, match="use FULL or NORMAL"):
+        SqliteStore(tmp_path / "ledger.db", synchronous=synchronous)
