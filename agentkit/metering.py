@@ -237,7 +237,8 @@ def _settle(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRecord:
     message = message_of(reply)
     review = call.review(message) if call.review is not None else Review()
     usage = usage_of(message, cache_write=held.plan.cache_write)
-    if usage is None:
+    if usage is None or (usage.total_tokens == 0 and not call.tier.is_local):
+        # ChatAnthropic makes zeros of usage that did not arrive
         record = task.forfeit_call(held, status="ok", error="the answer carried no usage")
     else:
         record = task.settle_call(

@@ -12,6 +12,7 @@ from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.task import HeldCall, Task
 from agentkit.memory.tokens import RunningCount
+from agentkit.memory.window import valid_window
 from agentkit.models.tier import Tier
 from agentkit.telemetry.trace import TaskTrace
 
@@ -50,6 +51,7 @@ class Run:
         self._on_budget = on_budget
         self._on_progress = on_progress
         self._counts: dict[int, RunningCount] = {}
+        self._history: tuple[tuple[int, int], Sequence[BaseMessage]] | None = None
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
         task.listen(self._hear)
@@ -65,6 +67,19 @@ class Run:
         if counts is None:
             counts = self._counts[tier.index] = RunningCount(tier.counter)
         return counts.total(messages, start)
+
+    def history(
+        self, messages: Sequence[BaseMessage], start: int, end: int
+    ) -> Sequence[BaseMessage]:
+        """`messages[start:end]`, which came before this task, as providers take them.
+
+        An earlier task of the thread may have been cut off between a call and its results.
+        """
+        if end <= start:
+            return ()
+        if self._history is None or self._history[0] != (start, end):
+            self._history = ((start, end), valid_window(messages[start:end]))
+        return self._history[1]
 
     def begin_call(self, held: HeldCall) -> None:
         """A model call is about to be sent."""

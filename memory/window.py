@@ -45,7 +45,7 @@ def units(messages: Sequence[BaseMessage], first: int = 0) -> list[tuple[int, in
     index = first
     while index < len(messages):
         end = index + 1
-        if _calls(messages[index]):
+        if _call_ids(messages[index]):
             while end < len(messages) and isinstance(messages[end], ToolMessage):
                 end += 1
         found.append((index, end))
@@ -54,30 +54,43 @@ def units(messages: Sequence[BaseMessage], first: int = 0) -> list[tuple[int, in
 
 
 def valid_window(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """`messages` as every provider takes them: no result without its call, no call without results.
+    """`messages` as every provider takes them: each call answered at once, each result called for.
 
-    Results whose call is not there are left out; calls that no result answers are taken off their
-    message, and a message that then says nothing is left out.
+    Results move up to their call, whatever lies between. Results without a call before them are
+    left out, calls that nothing answers are taken off their message, and a message that then says
+    nothing is left out.
     """
-    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
-    kept: list[BaseMessage] = []
-    open_calls: set[str] = set()
-    for message in messages:
+    results: dict[str, list[tuple[int, ToolMessage]]] = {}
+    for index, message in enumerate(messages):
         if isinstance(message, ToolMessage):
-            if message.tool_call_id in open_calls:
-                kept.append(message)
-                open_calls.discard(message.tool_call_id)
+            results.setdefault(message.tool_call_id, []).append((index, message))
+    kept: list[BaseMessage] = []
+    for index, message in enumerate(messages):
+        if isinstance(message, ToolMessage):
             continue
-        whole = _answered_only(message, answered)
+        answers = _answers(message, index, results)
+        whole = _answered_only(message, set(answers))
         if whole is not None:
-            kept.append(whole)
-            open_calls = {str(call) for call in _calls(whole)}
+            kept += [whole, *answers.values()]
     return kept
 
 
+def _answers(
+    message: BaseMessage, index: int, results: dict[str, list[tuple[int, ToolMessage]]]
+) -> dict[str, ToolMessage]:
+    """The first result after `message` of each of its calls, which is used up by it."""
+    answers: dict[str, ToolMessage] = {}
+    for call in _call_ids(message):
+        waiting = results.get(call, [])
+        later = next((at for at, (place, _) in enumerate(waiting) if place > index), None)
+        if later is not None:
+            answers[call] = waiting.pop(later)[1]
+    return answers
+
+
 def _answered_only(message: BaseMessage, answered: set[str]) -> BaseMessage | None:
-    calls = _calls(message)
-    if isinstance(message, AIMessage) and calls and not calls <= answered:
+    calls = _call_ids(message)
+    if isinstance(message, AIMessage) and not answered.issuperset(calls):
         message = message.model_copy(
             update={
                 "tool_calls": [c for c in message.tool_calls if c["id"] in answered],
@@ -88,13 +101,13 @@ def _answered_only(message: BaseMessage, answered: set[str]) -> BaseMessage | No
                 "additional_kwargs": {},
             }
         )
-    if isinstance(message, AIMessage) and not message.content and not _calls(message):
+    if isinstance(message, AIMessage) and not message.content and not _call_ids(message):
         return None
     return message
 
 
-def _calls(message: BaseMessage) -> set[str]:
+def _call_ids(message: BaseMessage) -> list[str]:
     if not isinstance(message, AIMessage):
-        return set()
+        return []
     calls = (*message.tool_calls, *message.invalid_tool_calls)
-    return {call["id"] for call in calls if call["id"]}
+    return [call["id"] for call in calls if call["id"]]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
 from agentkit.budgets.price import CacheWrite
+from agentkit.budgets.tokens import count_text, encoding_for_model
 from agentkit.memory.tokens import MessageCounter
 from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
 from agentkit.models.provider import ProviderRules, pricing_name, rules_for
@@ -156,17 +156,6 @@ def _timeout_seconds(model: BaseChatModel) -> float:
 
 
 def _text_counter(model: str) -> Callable[[str], int]:
-    """Counts with the model's own encoding; loads it at the first count, not before."""
-
-    @cache
-    def encoding() -> str:
-        from agentkit.budgets.tokens import encoding_for_model
-
-        return encoding_for_model(model)
-
-    def count(text: str) -> int:
-        from agentkit.budgets.tokens import count_text
-
-        return count_text(text, encoding())
-
-    return count
+    """Counts with the model's own encoding, which is loaded at the first count."""
+    encoding = encoding_for_model(model)
+    return lambda text: count_text(text, encoding)

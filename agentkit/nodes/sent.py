@@ -44,16 +44,14 @@ class Sent:
             return (self.transcript[self.request_at],)
         return ()
 
-    def messages(self, system: BaseMessage | None) -> list[BaseMessage]:
+    def messages(self, run: Run, system: BaseMessage | None) -> list[BaseMessage]:
         """The messages themselves, after the agent's own system text."""
-        first = [] if system is None else [system]
-        if self.start == self.head:
-            return [*first, *self.transcript]
         return [
-            *first,
+            *(() if system is None else (system,)),
             *self.transcript[: self.head],
             *self.pinned,
-            *self.transcript[self.start :],
+            *run.history(self.transcript, self.start, self.request_at),
+            *self.transcript[max(self.start, self.request_at) :],
         ]
 
     def tokens(self, run: Run, tier: Tier) -> int:

@@ -81,7 +81,7 @@ def _call(
     last: bool,
 ) -> Call:
     sent = Sent.of(state)
-    messages = sent.messages(system)
+    messages = sent.messages(run, system)
     kwargs = tier.tool_arguments(tools)
     fixed = tier.counter.request([] if system is None else [system], tools)
     judged = not last or not tier.writes_answers

@@ -397,3 +397,20 @@ def test_a_closed_stream_leaves_nothing_held() -> None:
     stream.close()  # type: ignore[attr-defined]  # a generator
     assert agent.ledger.account("acme").held.tokens == 0
     assert agent.ledger.store.tasks()[0].outcome is not None
+
+
+def test_a_request_after_a_cut_off_call_is_valid_again(tmp_path: Path) -> None:
+    """The earlier task of the thread died between a call and its result."""
+
+    def dies(query: str) -> str:
+        """Die."""
+        raise KeyboardInterrupt
+
+    checkpoint = f"sqlite:///{tmp_path / 'c.db'}"
+    first = Agent([scripted(call("dies", query="x"))], [dies], checkpoint=checkpoint)
+    with pytest.raises(KeyboardInterrupt):
+        first.run("one", thread_id="t")
+    model = scripted("done")
+    result = Agent([model], checkpoint=checkpoint).run("two", thread_id="t")
+    assert result.outcome == "answered"
+    assert [message.text for message in model.seen[0]] == ["one", "two"]
