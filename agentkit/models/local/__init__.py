@@ -16,6 +16,7 @@ from agentkit.models.local.errors import (
     ModelSettingsInvalid,
     ModelUnsupported,
 )
+from agentkit.models.local.pocket import MOST_OUTPUT_TOKENS
 
 __all__ = [
     "ChatTemplateInvalid",
@@ -34,8 +35,23 @@ _POCKET = Path(__file__).parents[2] / "pocket" / "pocket-q8_0.gguf"
 
 
 def local_model(name: str, **kwargs: Any) -> LocalChatModel:
-    """The model at the path `name`, or the one shipped with agentkit for `"pocket"`."""
+    """The model shipped as `"pocket"`, one pulled as `"hf:OWNER/REPO/FILE.gguf"`, or a path.
+
+    `kwargs` are the fields of LocalChatModel. Raises ModelFileMissing, ModelFileInvalid and
+    ModelSettingsInvalid at once; the model itself is loaded at its first call.
+    """
     if name == "pocket":
-        kwargs = {"model_name": "pocket", "max_tokens": 96, **kwargs}
+        kwargs = {"model_name": "pocket", "max_tokens": MOST_OUTPUT_TOKENS, **kwargs}
         return LocalChatModel(model_path=str(_POCKET), **kwargs)
+    if name.startswith("hf:"):
+        return LocalChatModel(model_path=str(_pulled(name)), **kwargs)
     return LocalChatModel(model_path=str(Path(name).expanduser()), **kwargs)
+
+
+def _pulled(name: str) -> Path:
+    from agentkit.models.pull import pulled
+
+    path = pulled(name)
+    if path is None:
+        raise ModelFileMissing(f"{name} is not on this machine; run: agentkit models pull {name}")
+    return path
