@@ -11,12 +11,12 @@ from agentkit.errors import AgentError
 
 _FAILED, _WRONG_USE, _USED_UP = 1, 2, 3
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]  # UsageError has no public name
+_FAILED_NAMES = frozenset(("PullFailed", "ChecksumMismatch"))
 _USED_UP_NAMES = frozenset(("BudgetExceeded", "DeadlineExceeded"))
 _FAMILIES = (
     ("agentkit.budgets.errors", "BudgetError"),
     ("agentkit.tools.errors", "ToolError"),
     ("agentkit.models.local.errors", "LocalModelError"),
-    ("agentkit.models.pull", "PullError"),
 )
 
 
@@ -38,6 +38,8 @@ def fault_of(error: Exception) -> Fault:
         return Fault(kind="Aborted", message="nothing was done", status=_FAILED)
     if kind in _USED_UP_NAMES and _is_ours(error):
         return Fault(kind=kind, message=str(error), status=_USED_UP)
+    if kind in _FAILED_NAMES and _is_ours(error):
+        return Fault(kind=kind, message=str(error), status=_FAILED)
     if _is_ours(error):
         return Fault(kind=kind, message=str(error), status=_WRONG_USE)
     first = (str(error).splitlines() or [""])[0][:300]

@@ -95,6 +95,8 @@ def _outcome(call: CallRecord) -> str:
         told = f"calls {', '.join(call.tools_called)}"
     if call.accepted is False:
         told = f"not accepted: {call.reason}"
+    elif call.reason:
+        told = f"{told}; {call.reason}"
     if call.status != "ok":
         told = f"{call.status}: {call.error}"
     return told if call.attempt == 1 else f"{told} (try {call.attempt})"
