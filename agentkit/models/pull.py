@@ -28,7 +28,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
-_CHUNK_BYTES = 1 << 20
 _RETRIES = 4
 
 
@@ -146,12 +145,12 @@ class _Download:
         """Fill `partial`; the sha256 that the hub states, where it states one."""
         import httpx
         from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-        from tenacity.wait import wait_exponential_jitter
+        from tenacity.wait import wait_random_exponential
 
         attempts = Retrying(
             retry=retry_if_exception_type((httpx.TransportError, _Interrupted)),
             stop=stop_after_attempt(_RETRIES),
-            wait=wait_exponential_jitter(initial=0.2, max=5.0),
+            wait=wait_random_exponential(multiplier=0.3, max=5.0),
             reraise=True,
         )
         try:
@@ -219,7 +218,7 @@ class _Download:
         length = response.headers.get("content-length")
         total = have + int(length) if length is not None and length.isdecimal() else None
         with open(partial, "ab" if have else "wb") as file:
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in response.iter_raw():  # as it comes, so that a cut loses nothing
                 file.write(chunk)
                 have += len(chunk)
                 if self._progress is not None:
