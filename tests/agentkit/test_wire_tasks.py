@@ -216,3 +216,23 @@ def test_a_broken_call_is_corrected_by_the_model(wire: WireName) -> None:
         result = Agent([client(wire, provider)], [search_orders]).run("find my order")
         assert (result.outcome, result.steps) == ("answered", 4), result.reason
         assert not provider.refusals
+
+
+def play_music(artist: str = "", genre: str = "", track: str = "") -> str:
+    """Play music by artist, genre or track."""
+    return f"Playing {artist or genre or track}."
+
+
+def test_the_pocket_model_answers_what_it_can_and_asks_for_the_rest(wire: WireName) -> None:
+    """A request for its tool costs nothing; one that no tool fits goes to the frontier tier."""
+    with ScriptedProvider(answer("I cannot help with taxes."), count=count_text) as provider:
+        agent = Agent(
+            ["local:pocket", client(wire, provider)], [play_music], budget=Budget(usd="0.05")
+        )
+        cheap = agent.run("play music by Nina Simone")
+        assert (cheap.outcome, cheap.answer) == ("answered", "Playing Nina Simone.")
+        assert (cheap.cost_usd, cheap.escalations, len(provider.requests)) == (0, 0, 0)
+        dear = agent.run("how do I file my taxes?")
+        assert (dear.outcome, dear.answer) == ("answered", "I cannot help with taxes.")
+        assert (dear.escalations, len(provider.requests)) == (1, 1)
+        assert dear.cost_usd == Decimal(provider.bill.cost_nusd).scaleb(-9)
