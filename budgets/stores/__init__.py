@@ -7,9 +7,11 @@ from agentkit.budgets.store import Store
 
 
 def open_store(address: str) -> Store:
-    """The store at `memory://` or `sqlite:///path/to/file.db[?synchronous=FULL|NORMAL]`.
+    """The store at `memory://`, `sqlite:///path/to/file.db[?synchronous=FULL|NORMAL]`, or
+    `redis://host:6379/0`, `rediss://…`, `unix:///path.sock` `[?durability=warn|require|ignore]`.
 
-    Raises StoreError for an address that no store answers to, or a file that cannot be opened.
+    Raises StoreError for an address that no store answers to, a file that cannot be opened, or a
+    server that cannot be reached.
     """
     scheme, separator, _ = address.partition("://")
     if separator and scheme == "memory":
@@ -20,8 +22,13 @@ def open_store(address: str) -> Store:
         from agentkit.budgets.stores.sqlite import SqliteStore
 
         return SqliteStore.from_address(address)
+    if separator and scheme in ("redis", "rediss", "unix"):
+        from agentkit.budgets.stores.redis import RedisStore
+
+        return RedisStore(address)
     raise StoreError(
-        f"no ledger store answers to {address!r}; use 'memory://' or 'sqlite:///agentkit.db'"
+        f"no ledger store answers to {scheme + separator!r}; use 'memory://', "
+        "'sqlite:///agentkit.db' or 'redis://host:6379/0'"
     )
 
 

@@ -1,0 +1,22 @@
+"""Fixtures of the ledger's tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.budgets.redis_server import BINARY, RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One redis-server for the session, on a socket in a short path."""
+    if BINARY is None:
+        pytest.skip("redis-server is not installed")
+    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
+        server = RedisServer(Path(folder))
+        yield server
+        server.kill()
