@@ -158,10 +158,7 @@ _TABLES: Mapping[str, type[_Section] | None] = {
 def _refuse_unknown(path: Path, data: Mapping[str, Any]) -> None:
     for table, keys in data.items():
         if table not in _TABLES:
-            everywhere = [key for section in _TABLES.values() for key in _keys(section)]
-            raise ConfigError(
-                f"{path.name}: there is no [{table}]; {_nearest(table, [*_TABLES, *everywhere])}"
-            )
+            raise ConfigError(f"{path.name}: there is no [{table}]; {_meant_table(table)}")
         section = _TABLES[table]
         for key in keys if section is not None else ():
             if key not in _keys(section):
@@ -176,11 +173,15 @@ def _keys(section: type[_Section] | None) -> list[str]:
 
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    if not close:
-        return f"known: {', '.join(dict.fromkeys(known))}"
-    homes = [table for table, section in _TABLES.items() if close[0] in _keys(section)]
-    where = f" in [{homes[0]}]" if homes and close[0] not in _TABLES else ""
-    return f"did you mean {close[0]!r}{where}?"
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def _meant_table(name: str) -> str:
+    """A table of a similar name, or the table that a key of that name belongs into."""
+    homes = {key: table for table, section in _TABLES.items() for key in _keys(section)}
+    if name in homes:
+        return f"{name!r} belongs into [{homes[name]}]"
+    return _nearest(name, list(_TABLES))
 
 
 def _refuse_secrets(path: Path, where: str, arguments: Mapping[str, Any]) -> None:

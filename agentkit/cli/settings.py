@@ -158,6 +158,6 @@ def _tags(tags: Sequence[str]) -> dict[str, str]:
 
 
 def _path_in(target: str | None, folder: Path) -> str | None:
-    if target is None or target == "otlp":
+    if target is None or target == "otlp" or "://" in target:
         return target
     return str(folder / target)
