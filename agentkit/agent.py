@@ -102,6 +102,7 @@ class Agent:
         saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint
         self._saves = saver is not None
         self.graph: Graph = build_graph(self, name=name, checkpointer=saver)
+        self._graph: Any = self.graph  # its overloads are partly untyped
 
     def run(
         self,
@@ -114,9 +115,9 @@ class Agent:
     ) -> TaskResult:
         """Carry out `request` and wait for its end.
 
-        Running out of budget is an outcome, not an exception. Raises BudgetTooSmall and PriceUnknown
-        before anything is sent. Ctrl-C is settled, then raised; with a checkpointer `resume` goes
-        on from there.
+        Running out of budget is an outcome, not an exception. Raises BudgetTooSmall and
+        PriceUnknown before anything is sent. Ctrl-C is settled, then raised; with a checkpointer
+        `resume` goes on from there.
         """
         run, config = self._begin(request, scope, tags, thread_id, on_progress)
         return self._finish(run, self._invoke(run, _inputs(request, run), config))
@@ -156,8 +157,8 @@ class Agent:
         run, config = self._begin(request, scope, tags, thread_id, None)
         final: AgentState = {}
         with self._guard(run):
-            for mode, part in self.graph.stream(
-                cast(Any, _inputs(request, run)),
+            for mode, part in self._graph.stream(
+                _inputs(request, run),
                 config,
                 stream_mode=["messages", "updates", "values"],
             ):
@@ -179,8 +180,8 @@ class Agent:
         run, config = self._begin(request, scope, tags, thread_id, None)
         final: AgentState = {}
         with self._guard(run):
-            async for mode, part in self.graph.astream(
-                cast(Any, _inputs(request, run)),
+            async for mode, part in self._graph.astream(
+                _inputs(request, run),
                 config,
                 stream_mode=["messages", "updates", "values"],
             ):
@@ -267,13 +268,14 @@ class Agent:
             raise NotResumable("this agent keeps no checkpoints; pass checkpoint='sqlite:///...'")
         snapshot = self.graph.get_state(config)
         state = cast(AgentState, snapshot.values)
-        if not state.get("task_id") or not snapshot.next:
+        task_id = state.get("task_id")
+        if not task_id or not snapshot.next:
             raise NotResumable(f"nothing is left to do under thread {thread_id!r}")
         run = self._open(
             begin(state).text,
             scope=DEFAULT_SCOPE,
             tags=None,
-            task_id=state["task_id"],
+            task_id=task_id,
             thread_id=thread_id,
             on_progress=on_progress,
         )
@@ -329,13 +331,13 @@ class Agent:
 
     def _invoke(self, run: Run, inputs: AgentState | None, config: RunnableConfig) -> AgentState:
         with self._guard(run):
-            return cast(AgentState, self.graph.invoke(cast(Any, inputs), config))
+            return cast(AgentState, self._graph.invoke(inputs, config))
 
     async def _ainvoke(
         self, run: Run, inputs: AgentState | None, config: RunnableConfig
     ) -> AgentState:
         with self._guard(run):
-            return cast(AgentState, await self.graph.ainvoke(cast(Any, inputs), config))
+            return cast(AgentState, await self._graph.ainvoke(inputs, config))
 
     def _guard(self, run: Run) -> _Guard:
         return _Guard(self, run)

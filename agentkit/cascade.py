@@ -6,6 +6,9 @@ was the model (log-probabilities), is there an answer at all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 from langchain_core.messages import AIMessage
 
 from agentkit.metering import Review
@@ -63,8 +66,8 @@ def _invalid_call(message: AIMessage, catalogue: ToolCatalogue) -> str | None:
 
 def _doubt(message: AIMessage, least_logprob: float | None) -> str | None:
     """An unsure answer: its summed log-probability is under the floor."""
-    logprobs = message.response_metadata.get("logprobs")
-    if not isinstance(logprobs, dict) or not logprobs.get("count"):
+    logprobs = _logprobs(message)
+    if logprobs is None:
         return None
     floor = least_logprob if least_logprob is not None else logprobs.get("sum_floor")
     if floor is None:
@@ -76,7 +79,14 @@ def _doubt(message: AIMessage, least_logprob: float | None) -> str | None:
 
 
 def _confidence(message: AIMessage) -> float | None:
-    logprobs = message.response_metadata.get("logprobs")
-    if not isinstance(logprobs, dict) or not logprobs.get("count"):
+    logprobs = _logprobs(message)
+    return None if logprobs is None else float(logprobs["sum"])
+
+
+def _logprobs(message: AIMessage) -> Mapping[str, Any] | None:
+    """The figures of an answer that was generated with them."""
+    logprobs: Any = message.response_metadata.get("logprobs")
+    if not isinstance(logprobs, dict):
         return None
-    return float(logprobs["sum"])
+    figures = cast("Mapping[str, Any]", logprobs)
+    return figures if figures.get("count") else None

@@ -64,7 +64,7 @@ def drive(work: Work[Result]) -> Result:
         answer = error = None
         try:
             answer = _perform(effect)
-        except BaseException as raised:  # every failure, Ctrl-C too, is settled inside `work`
+        except BaseException as raised:  # noqa: BLE001  every failure, Ctrl-C too, is settled in `work`
             error = raised
 
 
@@ -87,7 +87,7 @@ async def adrive(work: Work[Result]) -> Result:
                 answer, cancelled = await _off_loop(effect.act)
             else:
                 answer = await _aperform(effect)
-        except BaseException as raised:  # every failure, cancellation too, is settled inside
+        except BaseException as raised:  # noqa: BLE001  every failure, cancellation too, is settled in `work`
             error = raised
 
 

@@ -4,6 +4,9 @@ Four nodes, for every LangGraph superstep costs 1.5-2 ms and a checkpoint. Each 
 the running task and calls one function.
 """
 
+# LangGraph's overloads are partly untyped, which strict checking reports at every use:
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,8 +17,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from agentkit.checkpoint import Checkpointer
-from agentkit.effects import adrive, drive
 from agentkit.effects import Work as _Work
+from agentkit.effects import adrive, drive
 from agentkit.run import Run
 from agentkit.state import AgentState
 

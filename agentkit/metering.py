@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
@@ -61,7 +61,7 @@ class Call:
     tools: ToolSchemas
     send: Callable[[HeldCall, float | None], Reply]
     asend: Callable[[HeldCall, float | None], Any]
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     input_tokens: int | None = None
     purpose: Purpose = "step"
     step: int = 0
@@ -280,6 +280,6 @@ def _wait_seconds(attempt: int, error: BaseException) -> float:
 
 
 def _tool_name(tool: Mapping[str, Any]) -> str:
-    function = tool.get("function")
-    named = function if isinstance(function, dict) else tool
+    function: Any = tool.get("function")
+    named = cast("Mapping[str, Any]", function) if isinstance(function, dict) else tool
     return str(named.get("name") or named.get("type") or "?")

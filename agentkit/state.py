@@ -11,8 +11,8 @@ Ending = Literal["answer", "budget", "stopped", "failed"]
 
 def append(left: list[AnyMessage], right: Any) -> list[AnyMessage]:
     """`left` with `right` after it: a transcript only grows, so nothing is merged by id."""
-    added = right if isinstance(right, list) else [right]
-    return [*left, *cast(list[AnyMessage], convert_to_messages(added))]
+    added: Any = right if isinstance(right, list) else [right]
+    return [*left, *cast("list[AnyMessage]", convert_to_messages(added))]
 
 
 class AgentState(TypedDict, total=False):
@@ -33,3 +33,8 @@ class AgentState(TypedDict, total=False):
     answer: str
     reason: str | None
     outcome: str | None
+
+
+def transcript(state: AgentState) -> list[AnyMessage]:
+    """The messages so far."""
+    return state.get("messages", [])

@@ -48,7 +48,7 @@ class CallRecord:
     confidence: float | None = None
     accepted: bool | None = None
     reason: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""
@@ -73,7 +73,7 @@ class EventRecord:
     kind: str
     step: int = 0
     text: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""
@@ -94,9 +94,9 @@ class TaskRecord:
     ended_at: float | None = None
     outcome: Outcome | None = None
     reason: str | None = None
-    budget: Mapping[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict[str, Any])
     models: tuple[str, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
     steps: int = 0
     calls: int = 0
     escalations: int = 0

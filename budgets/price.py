@@ -1,4 +1,4 @@
-"""What a model's tokens cost: prices compiled once per model, lazily, with overrides from a file."""
+"""What a model's tokens cost: prices compiled once per model, with overrides from a file."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Rates:
 class Price:
     """The price of one model at one date.
 
-    `bands` are (input tokens above which the band holds, rates), from the lowest up: a request whose
-    whole input passes a start pays that band for all of its tokens. `writes_by_itself` marks
+    `bands` are (input tokens above which the band holds, rates), from the lowest up: a request
+    whose whole input passes a start pays that band for all of its tokens. `writes_by_itself` marks
     providers that write their prompt cache unasked, so that any input token may be a write.
     """
 
@@ -81,7 +81,7 @@ class Price:
     def worst_nusd(
         self, input_tokens: int, output_tokens: int, cache_write: CacheWrite = "none"
     ) -> int:
-        """Most nano-USD that a request of at most these tokens can cost, in any band it may reach."""
+        """Most nano-USD that a request of at most these tokens can cost, in any band."""
         if self.state != "priced":
             return 0
         return self.per_request_nusd + max(
@@ -95,7 +95,7 @@ class Price:
     def affordable_output_tokens(
         self, nusd: int, input_tokens: int, cache_write: CacheWrite = "none"
     ) -> int | None:
-        """Most output tokens for which `worst_nusd` stays within `nusd`; None if any number does."""
+        """Most output tokens that keep `worst_nusd` within `nusd`; None if any number does."""
         if self.state != "priced":
             return None
         least: int | None = None

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 _IMAGE_TOKENS = 2_000
-"""No provider bills a single image higher (Anthropic about 1,600, OpenAI about 1,500; Nov. 2026)."""
+"""No provider bills an image higher (Anthropic about 1,600, OpenAI about 1,500; Nov. 2026)."""
 _TOOL_CALL_TOKENS = 12
 _MEMO_SIZE = 20_000
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 _KEPT_SHARE = 0.6
-"""After a cut the window is filled to this share, so that the sent prefix then stays for a while."""
+"""After a cut the window is filled to this share, so that the sent prefix stays for a while."""
 
 
 def window_start(

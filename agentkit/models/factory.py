@@ -48,8 +48,13 @@ def _openai(model: str, kwargs: dict[str, Any]) -> BaseChatModel:
     except ImportError as error:
         raise ExtraMissing(what=f"openai:{model}", extra="openai") from error
     _require_key("OPENAI_API_KEY", f"openai:{model}", kwargs, ("api_key", "openai_api_key"))
-    settings = {"timeout": DEFAULT_TIMEOUT_SECONDS, "stream_usage": True, **kwargs}
-    return ChatOpenAI(model=model, **{**settings, "max_retries": 0})
+    settings: dict[str, Any] = {
+        "timeout": DEFAULT_TIMEOUT_SECONDS,
+        "stream_usage": True,
+        **kwargs,
+        "max_retries": 0,
+    }
+    return ChatOpenAI(model=model, **settings)
 
 
 def _anthropic(model: str, kwargs: dict[str, Any]) -> BaseChatModel:
@@ -59,8 +64,13 @@ def _anthropic(model: str, kwargs: dict[str, Any]) -> BaseChatModel:
         raise ExtraMissing(what=f"anthropic:{model}", extra="anthropic") from error
     names = ("api_key", "anthropic_api_key")
     _require_key("ANTHROPIC_API_KEY", f"anthropic:{model}", kwargs, names)
-    settings = {"timeout": DEFAULT_TIMEOUT_SECONDS, **kwargs}
-    return ChatAnthropic(model=model, **{**settings, "max_retries": 0})  # type: ignore[call-arg]  # pydantic alias
+    settings: dict[str, Any] = {
+        "timeout": DEFAULT_TIMEOUT_SECONDS,
+        **kwargs,
+        "model": model,
+        "max_retries": 0,
+    }
+    return ChatAnthropic(**settings)
 
 
 def _require_key(

@@ -40,6 +40,7 @@ def _openai(model: BaseChatModel) -> BaseChatModel:
 def _anthropic(model: BaseChatModel) -> BaseChatModel:
     """ChatAnthropic builds its clients at first use and keeps them in its `__dict__`."""
     copy = model.model_copy(update={"max_retries": 0})
+    kept: dict[str, Any] = vars(copy)
     for cached in ("_client_params", "_client", "_async_client"):
-        copy.__dict__.pop(cached, None)
+        kept.pop(cached, None)
     return copy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -90,7 +90,7 @@ class Tier:
 def tier_of(model: str | BaseChatModel, index: int) -> Tier:
     """The tier that a model string or object makes at place `index`."""
     resolved = chat_model(model) if isinstance(model, str) else single_attempt(model)
-    params = resolved._get_ls_params()  # LangChain's own way to name a model
+    params = resolved._get_ls_params()  # pyright: ignore[reportPrivateUsage]  # LangChain's own way to name a model
     provider = pricing_name(str(params.get("ls_provider") or "unknown"))
     name = str(params.get("ls_model_name") or getattr(resolved, "model_name", "") or provider)
     rules = rules_for(provider)
@@ -115,19 +115,19 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
 
 def cache_write_asked(messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> CacheWrite:
     """The longest-lived prompt-cache write that a request's `cache_control` marks ask for."""
-    found: CacheWrite = "none"
-    top = kwargs.get("cache_control")
-    tools = kwargs.get("tools") or ()
-    marks: list[Any] = [top, *(t.get("cache_control") for t in tools if isinstance(t, dict))]
+    blocks: list[Any] = [kwargs, *(kwargs.get("tools") or ())]
     for message in messages:
         if isinstance(message.content, list):
-            marks += [b.get("cache_control") for b in message.content if isinstance(b, dict)]
-    for mark in marks:
-        if isinstance(mark, dict):
-            if mark.get("ttl") == "1h":
-                return "1h"
-            found = "5m"
-    return found
+            blocks += message.content
+    marks: list[Any] = [
+        cast("dict[str, Any]", block).get("cache_control")
+        for block in blocks
+        if isinstance(block, dict)
+    ]
+    lifetimes = [cast("dict[str, Any]", m).get("ttl") for m in marks if isinstance(m, dict)]
+    if "1h" in lifetimes:
+        return "1h"
+    return "5m" if lifetimes else "none"
 
 
 def _bound_arguments(model: BaseChatModel, tools: ToolSchemas) -> dict[str, Any]:

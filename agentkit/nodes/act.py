@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from agentkit.run import Run
-from agentkit.state import AgentState
+from agentkit.state import AgentState, transcript
 from agentkit.telemetry import names
 from agentkit.tools.call import Around, Call
 from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
@@ -40,7 +40,7 @@ async def aact(
 
 
 def _begin(state: AgentState, run: Run) -> tuple[list[Call], Around]:
-    message = state["messages"][-1]
+    message = transcript(state)[-1]
     calls = calls_of(message) if isinstance(message, AIMessage) else []
     run.acting(state.get("step", 0), [call["name"] or "?" for call in calls])
     return calls, _around(run)
@@ -56,7 +56,7 @@ def _within(run: Run, limits: ExecutionLimits) -> ExecutionLimits:
 
 def _around(run: Run) -> Around:
     @contextmanager
-    def around(spec: ToolSpec, call_id: str) -> Iterator[None]:
+    def around(spec: ToolSpec, call_id: str) -> Generator[None]:
         span = run.trace.tool_span(spec.name, call_id)
         with trace.use_span(
             span, end_on_exit=True, record_exception=False, set_status_on_exception=False

@@ -22,7 +22,7 @@ from agentkit.metering import Call, message_of, metered_call
 from agentkit.models.provider import describe
 from agentkit.result import TaskResult, result_of
 from agentkit.run import Run
-from agentkit.state import AgentState
+from agentkit.state import AgentState, transcript
 
 _ROUNDING_TOKENS = 16
 
@@ -47,7 +47,7 @@ def land(
     elif ending == "budget":
         answer, trouble = yield from _final_answer(state, run, plan, system)
         if trouble is not None:
-            answer = extractive_answer(state["messages"])
+            answer = extractive_answer(transcript(state))
             reason = f"{reason}; the answer is what the last tools said, for {trouble}"
         outcome = "landed" if answer else "exhausted"
         if answer:
@@ -85,7 +85,7 @@ def _checked(run: Run, state: AgentState, answer: str, check: Check) -> tuple[Ou
     result = result_of(run.task.record, answer=answer, calls=run.task.calls)
     try:
         passed = check(result)
-    except Exception as error:  # the user's own code: its fault must not lose the answer
+    except Exception as error:  # noqa: BLE001  the user's own code: it must not lose the answer
         return "answered", f"check raised {type(error).__name__}: {error}"
     return ("resolved", None) if passed else ("answered", "check did not pass")
 
@@ -94,7 +94,7 @@ def _final_answer(
     state: AgentState, run: Run, plan: LandingPlan | None, system: str
 ) -> Work[tuple[str, str | None]]:
     """The answer, or "" and why there is none."""
-    messages: Sequence[BaseMessage] = state["messages"]
+    messages: Sequence[BaseMessage] = transcript(state)
     if plan is None:
         return "", "no tier here writes answers"
     request = messages[state.get("request_at", 0)].text
@@ -120,7 +120,7 @@ def _final_answer(
         reply, _ = yield from metered_call(run.task, call)
     except BudgetError as refusal:
         return "", f"the landing call was refused: {refusal}"
-    except Exception as error:  # whatever the provider's client raises: the task ends exhausted
+    except Exception as error:  # noqa: BLE001  whatever the provider's client raises
         return "", f"the landing call failed: {describe(error)}"
     answer = message_of(reply).text.strip()
     return answer, None if answer else "the model answered with nothing"

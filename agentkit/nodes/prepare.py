@@ -11,7 +11,7 @@ from agentkit.memory.window import window_start
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.nodes.sent import Sent
 from agentkit.run import Run
-from agentkit.state import AgentState
+from agentkit.state import AgentState, transcript
 
 _OUTPUT_SHARE = 0.25
 """Part of a model's window that stays free for its output, where the output may not need less."""
@@ -19,13 +19,13 @@ _OUTPUT_SHARE = 0.25
 
 def begin(state: AgentState) -> BaseMessage:
     """The request of the task: the last message of a person."""
-    return state["messages"][_request_at(state["messages"])]
+    return transcript(state)[_request_at(transcript(state))]
 
 
 def prepare(state: AgentState, run: Run, *, tier: Tier, tools: ToolSchemas) -> AgentState:
     """Begin a step: count it, and move the window forward where the transcript no longer fits."""
     run.task.keep_landing()
-    messages = state["messages"]
+    messages = transcript(state)
     update: AgentState = {"step": state.get("step", 0) + 1, "task_id": run.task_id}
     if update["step"] == 1:
         state = {**state, "request_at": _request_at(messages), "window_start": 0}

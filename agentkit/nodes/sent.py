@@ -10,14 +10,15 @@ from langchain_core.messages import BaseMessage, SystemMessage
 
 from agentkit.models.tier import Tier
 from agentkit.run import Run
-from agentkit.state import AgentState
+from agentkit.state import AgentState, transcript
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
     """The parts of a transcript that a step sends.
 
-    `messages[:head]` (system texts) and the request are always sent; of the rest, `messages[start:]`.
+    `messages[:head]` (system texts) and the request are always sent; of the rest,
+    `messages[start:]`.
     """
 
     transcript: Sequence[BaseMessage]
@@ -28,13 +29,13 @@ class Sent:
     @classmethod
     def of(cls, state: AgentState) -> Self:
         """The parts by the window that is in force."""
-        transcript = state["messages"]
+        messages = transcript(state)
         head = 0
-        while head < len(transcript) and isinstance(transcript[head], SystemMessage):
+        while head < len(messages) and isinstance(messages[head], SystemMessage):
             head += 1
         start = max(state.get("window_start", 0), head)
         return cls(
-            transcript=transcript, head=head, request_at=state.get("request_at", 0), start=start
+            transcript=messages, head=head, request_at=state.get("request_at", 0), start=start
         )
 
     @property

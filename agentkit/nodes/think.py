@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from agentkit.budgets.errors import BudgetError, BudgetExceeded, DeadlineExceeded, PriceUnknown
+from agentkit.budgets.errors import BudgetError, BudgetExceeded, DeadlineExceeded
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.task import HeldCall
 from agentkit.cascade import review
@@ -48,11 +48,9 @@ def think(
             )
         except (BudgetExceeded, DeadlineExceeded) as refusal:
             return _ended("budget", str(refusal), index, escalations)
-        except PriceUnknown:
-            raise
         except BudgetError:
             raise
-        except Exception as error:  # whatever a provider's client raises: a dearer tier may answer
+        except Exception as error:  # noqa: BLE001  whatever a client raises: a dearer tier may answer
             reason = f"{tier.label}: {describe(error)}: {_first_line(error)}"
             if last:
                 return _ended("failed", reason, index, escalations)
