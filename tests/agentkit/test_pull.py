@@ -227,5 +227,5 @@ def test_a_name_that_could_leave_the_folder_is_refused(name: str) -> None:
 
 
 def test_a_model_not_pulled_yet_names_the_command() -> None:
-    with pytest.raises(ModelFileMissing, match="agentkit models pull hf:nobody/none/x.gguf"):
+    with pytest.raises(ModelFileMissing, match=r"agentkit models pull hf:nobody/none/x\.gguf"):
         local_model("hf:nobody/none/x.gguf")

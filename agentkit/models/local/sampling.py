@@ -121,19 +121,21 @@ class Sampler:
     def _pick(self, logits: Logits, grammar: Grammar | None) -> int | None:
         import numpy as np
 
-        token = int(logits.argmax())
-        if self._chain is None and (grammar is None or grammar.permits(token)):
-            return token
-        if grammar is not None:
-            logits = grammar.permitted(range(len(logits)), logits)
-            token = int(logits.argmax())
-        if not np.isfinite(logits[token]):
-            return None
-        return token if self._chain is None else self._sample(logits)
+        """Ask the grammar about one token first; about all of them only where it objects.
 
-    def _sample(self, logits: Logits) -> int:
+        That changes nothing in how likely each token is, and a large vocabulary takes long to ask.
+        """
+        token = self._draw(logits)
+        if grammar is None or grammar.permits(token):
+            return token
+        permitted = grammar.permitted(range(len(logits)), logits)
+        return self._draw(permitted) if np.isfinite(permitted).any() else None
+
+    def _draw(self, logits: Logits) -> int:
         import numpy as np
 
+        if self._chain is None:
+            return int(logits.argmax())
         tokens = np.flatnonzero(np.isfinite(logits))
         candidates = np.zeros(len(tokens), np.dtype(_CANDIDATE))
         candidates["id"] = tokens

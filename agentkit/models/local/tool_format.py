@@ -96,7 +96,7 @@ HERMES = ToolFormat(
     name="hermes",
     triggers=("<tool_call>",),
     markers=("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"),
-    root='( "<tool_call>" ws call ws "</tool_call>" ws )+',
+    root='( "<tool_call>" ws call ws "</tool_call>" ws ){1,16}',
     split=_hermes,
 )
 BARE_JSON = ToolFormat(
@@ -115,6 +115,6 @@ MISTRAL = ToolFormat(
         "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]",
         "[/AVAILABLE_TOOLS]", "[INST]", "[/INST]",
     ),
-    root='"[TOOL_CALLS]" ws "[" ws call ( "," ws call )* ws "]"',
+    root='"[TOOL_CALLS]" ws "[" ws call ( "," ws call ){0,15} ws "]"',
     split=_mistral,
 )  # fmt: skip
