@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,20 +12,8 @@ import pytest
 from agentkit.budgets import Amount, Budget, CallRecord, Ledger, Limits, Scope, StoreError, Usage
 from agentkit.budgets.stores.sqlite import SqliteStore
 from agentkit.budgets.task import CallPlan
+from tests.budgets.spender import start_python, start_spender
 
-_SPEND = """
-import sys
-from agentkit.budgets import Amount, BudgetExceeded, Ledger
-ledger, name, made = Ledger(sys.argv[1]), sys.argv[2], 0
-for number in range(60):
-    try:
-        ledger.reserve(f"{name}.{number}", Amount(nusd=10), ["acme"], lease_seconds=60.0)
-    except BudgetExceeded:
-        continue
-    ledger.settle(f"{name}.{number}", Amount(nusd=9))
-    made += 1
-print(made)
-"""
 _FOREVER = """
 import itertools, sys
 from agentkit.budgets import Amount, Ledger
@@ -40,11 +26,6 @@ for number in itertools.count():
 """
 
 
-def _start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
 def _address(path: Path) -> str:
     return f"sqlite:///{path}?synchronous=normal"
 
@@ -53,7 +34,7 @@ def test_processes_share_a_file_exactly(tmp_path: Path) -> None:
     address = _address(tmp_path / "ledger.db")
     ledger = Ledger(address)
     ledger.set_limits("acme", Limits(nusd=1_000))
-    workers = [_start(_SPEND, address, f"w{number}") for number in range(3)]
+    workers = [start_spender(address, f"w{number}") for number in range(3)]
     made = sum(int(worker.communicate(timeout=60)[0]) for worker in workers)
     account = ledger.account("acme")
     assert (account.settled, account.held) == (Amount(nusd=9 * made), Amount())
@@ -63,7 +44,7 @@ def test_processes_share_a_file_exactly(tmp_path: Path) -> None:
 
 def test_processes_can_create_one_file_at_once(tmp_path: Path) -> None:
     opening = "import sys; from agentkit.budgets import Ledger; Ledger(sys.argv[1]).close()"
-    workers = [_start(opening, _address(tmp_path / "ledger.db")) for _ in range(4)]
+    workers = [start_python(opening, _address(tmp_path / "ledger.db")) for _ in range(4)]
     assert [worker.wait(timeout=60) for worker in workers] == [0] * 4
     for worker in workers:
         assert worker.stdout is not None
@@ -75,7 +56,7 @@ def test_killed_process_loses_nothing_and_its_lease_is_forfeited(tmp_path: Path)
     with_limits = SqliteStore(path)
     with_limits.put_scope(Scope(path="acme", limits=Limits(nusd=10**9)))
     with_limits.close()
-    worker = _start(_FOREVER, _address(path))
+    worker = start_python(_FOREVER, _address(path))
     assert worker.stdout is not None
     for line in worker.stdout:
         if line.startswith("40 settled"):

@@ -1,0 +1,198 @@
+"""How fast a ledger reserves and settles over four scopes, beside the same round trips for nothing.
+
+Run `python benchmarks/ledger.py` for a table, `--json` for numbers. `noop_ops_s` is what the store's
+medium does alone: two lock rounds in memory, two empty transactions in SQLite, two scripts that
+return at once in Redis. `ratio` is how much of that the ledger keeps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import quantiles
+
+from agentkit.budgets import Amount, Limits, Scope, Store, open_store
+from agentkit.budgets.stores.redis_connection import RedisConnection
+
+_PATHS = ("acme", "acme/support", "acme/support/u42", "acme/support/u42/~task")
+_WORST, _ACTUAL = Amount(1_000, 500, 500, 1), Amount(400, 210, 30, 1)
+Figures = dict[str, float]
+Operation = Callable[[str], object]
+
+
+def main() -> None:
+    """Measure the stores that are asked for, and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement")
+    parser.add_argument("--scopes", type=int, default=10, help="other scopes that the store holds")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
+        figures = _measure_all(Path(folder), options.seconds, options.scopes)
+    if options.json:
+        print(json.dumps(figures, indent=2))
+        return
+    print(f"{'store':24}{'ops/s':>10}{'nothing/s':>12}{'ratio':>8}{'p50 ms':>10}{'p99 ms':>10}")
+    for name, row in figures.items():
+        print(
+            f"{name:24}{row['ops_s']:>10,.0f}{row['noop_ops_s']:>12,.0f}{row['ratio']:>8.2f}"
+            f"{row['p50_ms']:>10.3f}{row['p99_ms']:>10.3f}"
+        )
+
+
+def _measure_all(folder: Path, seconds: float, scopes: int) -> dict[str, Figures]:
+    measured: dict[str, Figures] = {}
+
+    def measure(name: str, store: Store, noop: Operation, threads: int = 1) -> None:
+        _fill(store, scopes)
+        measured[name] = _figures(_operation(store), noop, seconds, threads)
+        store.close()
+
+    measure("memory", open_store("memory://"), _nothing_in_memory())
+    for name, mode in (("sqlite", "NORMAL"), ("sqlite_full", "FULL")):
+        address = f"sqlite:///{folder / name}.db?synchronous={mode}"
+        measure(name, open_store(address), _nothing_in_sqlite(folder / f"{name}-0.db", mode))
+    if shutil.which("redis-server") is None:
+        return measured
+    with _redis(folder) as address:
+        for name, threads in (("redis", 1), ("redis_32_connections", 32)):
+            measure(name, open_store(address), _nothing_in_redis(address), threads)
+    return measured
+
+
+def _fill(store: Store, scopes: int) -> None:
+    for path in _PATHS:
+        store.put_scope(Scope(path=path, limits=Limits(nusd=2**53, tokens=2**53)))
+    for start in range(0, scopes, 1_000):
+        store.ensure_scopes([f"acme/s{i}" for i in range(start, min(scopes, start + 1_000))])
+
+
+def _operation(store: Store) -> Operation:
+    def reserve_and_settle(name: str) -> None:
+        store.reserve(name, _WORST, _PATHS, lease_seconds=60.0)
+        store.settle(name, _ACTUAL)
+
+    return reserve_and_settle
+
+
+def _figures(operation: Operation, noop: Operation, seconds: float, threads: int) -> Figures:
+    """Both in turns, so that a noisy machine is unfair to neither; the better turn of each."""
+    best: list[tuple[float, list[float]]] = []
+    noops: list[float] = []
+    for turn in range(3):
+        noops.append(_rate(noop, f"n{turn}", seconds / 3, threads)[0])
+        best.append(_rate(operation, f"o{turn}", seconds / 3, threads))
+    ops, latencies = max(best, key=lambda rate: rate[0])
+    cuts = quantiles(latencies, n=100)
+    return {
+        "ops_s": round(ops, 1),
+        "noop_ops_s": round(max(noops), 1),
+        "ratio": round(ops / max(noops), 3),
+        "p50_ms": round(cuts[49] * 1000, 4),
+        "p99_ms": round(cuts[98] * 1000, 4),
+    }
+
+
+def _rate(
+    operation: Operation, name: str, seconds: float, threads: int
+) -> tuple[float, list[float]]:
+    """Operations a second, all threads together, and the seconds that each took."""
+    until = time.perf_counter() + seconds
+
+    def work(worker: int) -> list[float]:
+        taken: list[float] = []
+        began = time.perf_counter()
+        while began < until:
+            operation(f"{name}.{worker}.{len(taken)}")
+            ended = time.perf_counter()
+            taken.append(ended - began)
+            began = ended
+        return taken
+
+    start = time.perf_counter()
+    if threads == 1:
+        latencies = work(0)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            latencies = [each for part in pool.map(work, range(threads)) for each in part]
+    return len(latencies) / (time.perf_counter() - start), latencies
+
+
+def _nothing_in_memory() -> Operation:
+    lock = threading.Lock()
+
+    def nothing(_: str) -> None:
+        for _verb in range(2):
+            with lock:
+                pass
+
+    return nothing
+
+
+def _nothing_in_sqlite(path: Path, mode: str) -> Operation:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute(f"PRAGMA synchronous={mode}")
+    db.execute("CREATE TABLE n (n INTEGER)")
+    db.execute("INSERT INTO n VALUES (0)")
+
+    def nothing(_: str) -> None:
+        for _verb in range(2):
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("UPDATE n SET n = n + 1")
+            db.execute("COMMIT")
+
+    return nothing
+
+
+def _nothing_in_redis(address: str) -> Operation:
+    connection = RedisConnection(address)
+    reserve = (
+        "",
+        "name",
+        *_WORST,
+        60_000,
+        "",
+        1,
+        *(part for path in _PATHS for part in (path, "")),
+    )
+    settle = ("name", *_ACTUAL, 1, "", "", "")
+
+    def nothing(_: str) -> None:
+        connection.run("nothing", "acme", reserve)
+        connection.run("nothing", "acme", settle)
+
+    return nothing
+
+
+@contextmanager
+def _redis(folder: Path) -> Iterator[str]:
+    """A redis-server of our own, without persistence, on a socket."""
+    socket = folder / "redis.sock"
+    process = subprocess.Popen(
+        ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
+        + ["--save", ""],
+        stdout=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 10
+    while not socket.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    try:
+        yield f"unix://{socket}?durability=ignore"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
