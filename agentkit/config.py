@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -188,7 +188,7 @@ def _refuse_secrets(path: Path, where: str, arguments: Mapping[str, Any]) -> Non
     """Keys in a project file end up in version control, or send another's requests."""
     for key, value in arguments.items():
         if isinstance(value, dict):
-            _refuse_secrets(path, f"{where}.{key}", value)
+            _refuse_secrets(path, f"{where}.{key}", cast("dict[str, Any]", value))
         elif _SECRET.search(key) or (isinstance(value, str) and _SECRET_VALUE.match(value)):
             raise ConfigError(
                 f"{path.name}: [{where}] {key} looks like a key, and keys do not belong in a "

@@ -12,7 +12,7 @@ import typer
 
 from agentkit.cli import demo, doctor, models, prices, run, tasks
 from agentkit.cli.faults import fault_of
-from agentkit.cli.screen import emit, note
+from agentkit.cli.screen import emit, note, say
 
 _USAGE, _INTERRUPTED = 2, 130
 
@@ -34,17 +34,24 @@ app.add_typer(prices.app, name="prices")
 app.command()(doctor.doctor)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"agentkit {version('agentkit')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _top(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"agentkit {installed('agentkit')}")
-        raise typer.Exit
+    del version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

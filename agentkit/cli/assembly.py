@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ def price_book(settings: Settings) -> PriceBook:
 
 
 @contextmanager
-def open_ledger(settings: Settings) -> Iterator[Ledger]:
+def open_ledger(settings: Settings) -> Generator[Ledger]:
     """The ledger, closed at the end; raises StoreError."""
     file = sqlite_file(settings.ledger)
     if file is not None and file.parent.name == STATE_FOLDER:
@@ -47,7 +47,7 @@ def is_absent(settings: Settings) -> bool:
 @contextmanager
 def open_agent(
     settings: Settings, ledger: Ledger, budget: Budget, *, models: tuple[str, ...] = ()
-) -> Iterator[Agent]:
+) -> Generator[Agent]:
     """The agent that `settings` describe; raises ConfigError and what its models raise."""
     from agentkit.agent import Agent
     from agentkit.checkpoint import ThreadedSqliteSaver, open_checkpointer

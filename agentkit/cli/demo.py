@@ -42,7 +42,7 @@ def demo(
     from agentkit.cli.demo_table import demo_facts, live_table, print_closing
     from agentkit.demo.performance import perform
 
-    frontier, missing = ([], _add_key()) if local_only else frontier_here()
+    frontier, missing = frontier_here(wanted=not local_only)
     book = Ledger(anchored(ledger, Path.cwd()))
     started = time.perf_counter()
     shown: list[Shown] = []
@@ -64,12 +64,12 @@ def demo(
     return 0
 
 
-def frontier_here() -> tuple[Sequence[str], str]:
+def frontier_here(*, wanted: bool) -> tuple[Sequence[str], str]:
     """The frontier tier that can be used here, and if there is none what to do to get one."""
     from agentkit.cli.checks import extra_version
 
     for variable, model, extra in _FRONTIER:
-        if os.environ.get(variable):
+        if wanted and os.environ.get(variable):
             if extra_version(f"langchain-{extra}") is not None:
                 return [model], ""
             return [], f'{variable} is set; pip install "agentkit[{extra}]" to use {model}'

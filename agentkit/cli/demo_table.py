@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.budgets.money import format_usd, nusd_from_usd
-from agentkit.cli.screen import console, one_line
+from agentkit.cli.screen import cell, console, one_line
 from agentkit.cli.summary import format_count, plain_usd, result_facts
 from agentkit.demo.performance import MOST_USD, Shown
 
@@ -22,7 +22,7 @@ _COLOURS = {"resolved": "green", "answered": "yellow", "landed": "cyan"}
 
 
 @contextmanager
-def live_table() -> Iterator[Callable[[Shown], None]]:
+def live_table() -> Generator[Callable[[Shown], None]]:
     """A function that adds a row; without a terminal the table is printed once, at the end."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("request", overflow="fold", ratio=3)
@@ -50,7 +50,7 @@ def print_closing(
     screen = console()
 
     def line(text: str = "") -> None:
-        screen.print(Text(text), soft_wrap=True)
+        screen.print(cell(text), soft_wrap=True)
 
     line(_sums(shown, seconds))
     line(_judgement(shown))
@@ -102,12 +102,12 @@ def _cells(shown: Shown) -> tuple[Text, ...]:
     if shown.doubts and shown.outcome in ("resolved", "answered"):
         outcome.append(" ↑" if shown.escalated else " ?", style="yellow")
     return (
-        Text(shown.request.text),
-        Text(one_line(text, most_chars=300)),
+        cell(shown.request.text),
+        cell(one_line(text, most_chars=300)),
         outcome,
-        Text(format_count(usage.total_tokens) if usage else "0"),
-        Text(format_usd(nusd_from_usd(result.cost_usd)) if result else "$0"),
-        Text(f"{shown.seconds * 1000:.0f}"),
+        cell(format_count(usage.total_tokens) if usage else "0"),
+        cell(format_usd(nusd_from_usd(result.cost_usd)) if result else "$0"),
+        cell(f"{shown.seconds * 1000:.0f}"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from agentkit.cli import options
-from agentkit.cli.screen import console, emit, printable
+from agentkit.cli.screen import cell, console, emit, printable
 from agentkit.cli.settings import Flags
 
 _MARKS = {"ok": "ok", "absent": "--", "broken": "!!"}
@@ -34,6 +34,6 @@ def doctor(
         line.append(f"{check.name:<{width}}  {printable(check.detail)}", style="default")
         out.print(line, soft_wrap=True)
         if check.advice and check.state != "ok":
-            out.print(Text(f"{'':<{width + 6}}{printable(check.advice)}"), soft_wrap=True)
+            out.print(cell(f"{'':<{width + 6}}{check.advice}"), soft_wrap=True)
     sys.stdout.flush()
     return int(broken)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from agentkit.budgets.money import format_usd
-from agentkit.cli.screen import error_console, one_line
+from agentkit.cli.screen import cell, error_console, one_line
 from agentkit.cli.summary import format_count
 
 if TYPE_CHECKING:
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def live_line(*, wanted: bool) -> Iterator[OnProgress | None]:
+def live_line(*, wanted: bool) -> Generator[OnProgress | None]:
     """What to pass as `on_progress`; None where stderr is no terminal, or not wanted."""
     if not wanted or not sys.stderr.isatty():
         yield None
         return
-    from rich.text import Text
 
-    with error_console().status(Text("starting")) as status:
-        yield lambda progress: status.update(Text(_told(progress)))
+    with error_console().status(cell("starting")) as status:
+        yield lambda progress: status.update(cell(_told(progress)))
 
 
 def _told(progress: Progress) -> str:

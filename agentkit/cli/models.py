@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentkit.cli import options
-from agentkit.cli.screen import console, emit, error_console, note, one_line, say
+from agentkit.cli.screen import cell, console, emit, error_console, note, one_line, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,6 @@ def models(context: typer.Context, json: options.Json = False) -> int:
         return 0
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("model", "ready", "what"):
@@ -45,7 +44,7 @@ def models(context: typer.Context, json: options.Json = False) -> int:
     for entry in found:
         ready = "yes" if entry["ready"] else "no"
         cells = (str(entry["model"]), ready, str(entry["detail"]))
-        table.add_row(*(Text(one_line(cell)) for cell in cells))
+        table.add_row(*(cell(one_line(text)) for text in cells))
     console().print(table)
     return 0
 
@@ -109,7 +108,7 @@ def _pulled() -> list[Path]:
 
 
 @contextmanager
-def _bar(*, wanted: bool) -> Iterator[Callable[[int, int | None], None] | None]:
+def _bar(*, wanted: bool) -> Generator[Callable[[int, int | None], None] | None]:
     """A progress callback of (bytes so far, bytes in all)."""
     if not wanted or not sys.stderr.isatty():
         if wanted:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentkit.cli import options
-from agentkit.cli.screen import console, emit, note, say
+from agentkit.cli.screen import cell, console, emit, note, say
 from agentkit.cli.settings import Flags, read_settings
 
 if TYPE_CHECKING:
@@ -61,25 +61,24 @@ def show(
 def _print(price: Price) -> None:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     out = console()
     where = f" of {price.provider}" if price.provider else ""
     dated = f", in force on {price.priced_on}" if price.priced_on else ""
-    out.print(Text(f"{price.model}{where}: {price.state} ({_source(price)}{dated})"))
+    out.print(cell(f"{price.model}{where}: {price.state} ({_source(price)}{dated})"))
     if price.state == "free":
         return
     if price.context_window:
-        out.print(Text(f"context window: {price.context_window:,} tokens"))
+        out.print(cell(f"context window: {price.context_window:,} tokens"))
     if price.per_request_nusd:
-        out.print(Text(f"each request: ${_usd(price.per_request_nusd)}"))
+        out.print(cell(f"each request: ${_usd(price.per_request_nusd)}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("USD per million tokens")
     for name in _CLASSES:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for start, rates in price.bands:
         band = f"input above {start:,}" if start else "input from 0"
-        table.add_row(*(Text(cell) for cell in (band, *_row(rates).values())))
+        table.add_row(*map(cell, (band, *_row(rates).values())))
     out.print(table)
 
 

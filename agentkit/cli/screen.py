@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 _WIDTH_IN_FILES = 120
 _STEERING = frozenset(chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
@@ -26,6 +27,13 @@ def one_line(text: str, *, most_chars: int = 200) -> str:
     """`text` in one printable line."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= most_chars else line[: most_chars - 1] + "…"
+
+
+def cell(text: str) -> Text:
+    """`text` for a table or a line of rich: printable, and without markup."""
+    from rich.text import Text
+
+    return Text(printable(text))
 
 
 def say(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +200,7 @@ def _tracing(target: str | None) -> Any:
 
 
 @contextmanager
-def _ended_by_signal() -> Iterator[None]:
+def _ended_by_signal() -> Generator[None]:
     """A polite kill (SIGTERM) settles like Ctrl-C."""
 
     def interrupt(_number: int, _frame: object) -> None:

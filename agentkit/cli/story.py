@@ -7,11 +7,10 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
 from agentkit.budgets.money import format_usd
-from agentkit.cli.screen import console, one_line
+from agentkit.cli.screen import cell, console, one_line
 from agentkit.cli.summary import format_cost, format_count
 
 _LEFT = ("step", "tier")
@@ -24,12 +23,12 @@ def print_story(
     """Print the head of the task, a row a call, and its events in order."""
     out = console()
     for line in _head(record, calls):
-        out.print(Text(line))
+        out.print(cell(line))
     if calls:
         out.print(_call_table(calls))
     for event in events:
         step = f"step {event.step}" if event.step else "task"
-        out.print(Text(f"{step}: {one_line(event.text, most_chars=300)}"))
+        out.print(cell(f"{step}: {one_line(event.text, most_chars=300)}"))
 
 
 def _head(record: TaskRecord, calls: Sequence[CallRecord]) -> list[str]:
@@ -63,7 +62,7 @@ def _call_table(calls: Sequence[CallRecord]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("came to", overflow="fold")
     for call in sorted(calls, key=lambda call: call.index):
-        table.add_row(*(Text(cell) for cell in _cells(call)))
+        table.add_row(*map(cell, _cells(call)))
     return table
 
 

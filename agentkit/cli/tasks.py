@@ -83,10 +83,9 @@ def _task_facts(task: TaskRecord) -> dict[str, object]:
 def _print_tasks(found: Sequence[TaskRecord]) -> None:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     from agentkit.budgets.money import format_usd
-    from agentkit.cli.screen import console, one_line
+    from agentkit.cli.screen import cell, console, one_line
     from agentkit.cli.summary import format_count
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -107,5 +106,5 @@ def _print_tasks(found: Sequence[TaskRecord]) -> None:
             format_count(task.usage.output_tokens),
             one_line(task.scope, most_chars=60),
         )
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(cell, row))
     console().print(table)

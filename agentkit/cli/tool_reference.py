@@ -6,16 +6,16 @@ import difflib
 import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from agentkit.cli.screen import one_line
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agentkit.tools.catalogue import ToolCatalogue
+    from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 
 _REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
@@ -29,11 +29,12 @@ def load_tools(references: Sequence[str], folder: Path) -> ToolCatalogue:
 
     if references and str(folder) not in sys.path:
         sys.path.append(str(folder))
-    found: list[object] = []
+    found: list[ToolSource | ToolSpec] = []
     for reference in references:
         value = _resolved(reference, folder)
-        found += list(value) if isinstance(value, list | tuple | ToolCatalogue) else [value]
-    return ToolCatalogue(found)  # type: ignore[arg-type]  # the catalogue refuses what is no tool
+        many = isinstance(value, list | tuple | ToolCatalogue)
+        found += cast("Iterable[ToolSource]", value if many else [value])
+    return ToolCatalogue(found)  # which refuses what is no tool
 
 
 def _resolved(reference: str, folder: Path) -> object:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import typer
@@ -135,7 +136,10 @@ def _read_known() -> dict[str, str]:
         data = json.loads(_known_file().read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
+    if not isinstance(data, dict):
+        return {}
+    known = cast("dict[str, object]", data)
+    return {file: digest for file, digest in known.items() if isinstance(digest, str)}
 
 
 def _remember(known: dict[str, str]) -> None:
