@@ -18,7 +18,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
@@ -142,7 +142,7 @@ class MeteredChatModel(BaseChatModel):
             chunks = self.tier.model._stream(messages, stop=stop, **arguments)
             try:
                 for chunk in chunks:
-                    streamed.take(_chunk(chunk))
+                    streamed.take(chunk)
                     yield chunk
             finally:
                 if isinstance(chunks, Generator):
@@ -162,7 +162,7 @@ class MeteredChatModel(BaseChatModel):
             chunks = self.tier.model._astream(messages, stop=stop, **arguments)
             try:
                 async for chunk in chunks:
-                    streamed.take(_chunk(chunk))
+                    streamed.take(chunk)
                     yield chunk
             finally:
                 if isinstance(chunks, AsyncGenerator):
@@ -205,13 +205,6 @@ def _result(reply: Reply) -> ChatResult:
     if isinstance(reply, ChatResult):
         return reply
     return ChatResult(generations=[ChatGeneration(message=reply)])
-
-
-def _chunk(chunk: ChatGenerationChunk) -> AIMessageChunk:
-    message = chunk.message
-    if not isinstance(message, AIMessageChunk):
-        raise TypeError(f"a chat model streamed a {type(message).__name__}")
-    return message
 
 
 def _unused(held: HeldCall, seconds: float | None) -> Any:  # noqa: ARG001  stands in for a sender

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
-from langchain_core.outputs import ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential_jitter
 
@@ -128,11 +128,16 @@ class StreamedCall:
     async def __aenter__(self) -> HeldCall:
         return await adrive(self._reserve())
 
-    def take(self, chunk: AIMessageChunk) -> None:
+    def take(self, chunk: ChatGenerationChunk) -> None:
         """Note what a chunk reports."""
-        self._usage = add_usage(self._usage, chunk.usage_metadata)
-        self._finished = self._finished or _is_end(chunk)
-        self._tools += [call["name"] for call in chunk.tool_call_chunks if call["name"]]
+        message = chunk.message
+        if not isinstance(message, AIMessageChunk):
+            raise TypeError(f"a chat model streamed a {type(message).__name__}")
+        self._usage = add_usage(self._usage, message.usage_metadata)
+        told = {**(chunk.generation_info or {}), **message.response_metadata}
+        ends = told.get("finish_reason") or told.get("stop_reason")
+        self._finished = self._finished or bool(ends) or message.chunk_position == "last"
+        self._tools += [call["name"] for call in message.tool_call_chunks if call["name"]]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
@@ -187,14 +192,6 @@ def message_of(reply: Reply) -> AIMessage:
             raise TypeError(f"a chat model answered with a {type(message).__name__}")
         return message
     return reply
-
-
-def _is_end(chunk: AIMessageChunk) -> bool:
-    """True for the chunk that says why the answer ends; usage comes with it or after it."""
-    told = chunk.response_metadata
-    return chunk.chunk_position == "last" or bool(
-        told.get("finish_reason") or told.get("stop_reason")
-    )
 
 
 def _plan(task: Task, call: Call) -> CallPlan:
