@@ -129,9 +129,11 @@ def test_the_workflow_goes_under_the_span_that_is_current(captured: Captured) ->
 
 async def test_arun_goes_under_the_span_that_is_current(captured: Captured) -> None:
     with ScriptedProvider(TWO_CALLS) as server:
-        agent = Agent([openai_model(server)], [look])
+        model = openai_model(server)
+        agent = Agent([model], [look])
         with captured.provider.get_tracer("app").start_as_current_span("request") as request:
             await agent.arun("hi")
+        await model.root_async_client.close()
     assert parent_id(captured.one("invoke_workflow")) == request.get_span_context().span_id
     assert len(captured.spans("chat ")) == len(captured.spans("execute_tool ")) == 2
 
