@@ -16,7 +16,7 @@ CHATML = (
     "{%- if tools %}<|im_start|>system\nTools:\n"
     "{%- for tool in tools %}\n{{ tool | tojson }}{% endfor %}<|im_end|>\n{% endif %}"
     "{%- for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{{- message.content }}"
+    "{{ message.content }}"
     "{%- for call in message.tool_calls or [] %}<tool_call>\n"
     '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n'
     "</tool_call>{% endfor %}<|im_end|>\n"

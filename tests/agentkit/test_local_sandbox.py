@@ -21,12 +21,12 @@ def rendered(source: str, **variables: object) -> str:
     [
         ("{% for m in messages %}[{{ m.role }}]{{ m['content'] }}{% endfor %}", None),
         ("{{ messages[0] | tojson }}", '{"role": "user", "content": "hé <b>"}'),
-        ("{{ {'a': [None, true]} | tojson(indent=2) }}", '{\n  "a": [\n    null,\n    true\n  ]\n}'),
+        ("{{ {'a': [true]} | tojson(indent=2) }}", '{\n  "a": [\n    true\n  ]\n}'),
         ("{{ 'a' ~ 1 ~ none }}{{ 'x' + 'y' }}{{ 3 * 4 }}{{ 7 % 4 }}", "a1Nonexy123"),
         ("{{ ['a', 'b'] | join('-') }}{{ '-'.join(['c', 'd']) }}", "a-bc-d"),
         ("{{ ' a b ' | trim | replace('a', 'c') | upper }}", "C B"),
         ("{{ 'x</think>y'.split('</think>')[-1] }}", "y"),
-        ("{% set s = namespace(n=0) %}{% for m in messages %}{% set s.n = s.n + 1 %}{% endfor %}{{ s.n }}", "2"),
+        ("{% set s = namespace() %}{% for m in 'a' %}{% set s.n = 1 %}{% endfor %}{{ s.n }}", "1"),
         ("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}", "01"),
         ("{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(1) }}{{ f(2) }}", "<1><2>"),
         ("{% generation %}{{ messages[1].content }}{% endgeneration %}", "ok"),
@@ -114,7 +114,5 @@ def test_a_template_that_cannot_be_read_says_so() -> None:
 
 
 def test_one_rendering_does_not_use_up_the_next() -> None:
-    template = ChatTemplate(
-        "{% for i in range(90000) %}{% for j in range(2) %}{% endfor %}{% endfor %}ok"
-    )
-    assert [template.render({}) for _ in range(3)] == ["ok"] * 3
+    template = ChatTemplate("{% for i in range(50000) %}{% endfor %}ok")
+    assert [template.render({}) for _ in range(11)] == ["ok"] * 11

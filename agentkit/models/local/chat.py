@@ -34,6 +34,7 @@ from agentkit.models.local.sampling import Sampling
 _LARGEST_DEFAULT_WINDOW = 8192
 _LEAST_WINDOW = 64
 _KV_WINDOWS = 2
+_SMALL_FILE_BYTES = 32 << 20  # the matrices of smaller models gain nothing from a second thread
 _THREADS = 16
 
 _pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="agentkit-local")
@@ -307,10 +308,12 @@ class LocalChatModel(BaseChatModel):
         window = self.context_tokens
         return EngineSettings(
             path=os.path.abspath(self.model_path),
+            stamp=self._summary.stamp,
             kv_tokens=self.kv_tokens
             or window * (self.sequences if self._summary.is_pocket else _KV_WINDOWS),
             sequences=self.sequences,
-            threads=self.n_threads or (1 if self._summary.is_pocket else _cores()),
+            threads=self.n_threads
+            or (1 if self._summary.stamp[0] < _SMALL_FILE_BYTES else _cores()),
             gpu_layers=self.n_gpu_layers,
         )
 

@@ -28,10 +28,12 @@ _NO_ROOM = 1  # llama_decode: no cells for the batch
 class EngineSettings:
     """What makes an engine: two models with equal settings share one.
 
+    `stamp` tells one content of the file from the next.
     `kv_tokens` are shared by up to `sequences` conversations; `threads` work on one token.
     """
 
     path: str
+    stamp: tuple[int, int]
     kv_tokens: int
     sequences: int
     threads: int

@@ -38,9 +38,13 @@ _BLOCKS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GgufSummary:
-    """What agentkit needs to know of a model before it is loaded."""
+    """What agentkit needs to know of a model before it is loaded.
+
+    `stamp` changes with the file, so that a replaced file is not taken for the one in memory.
+    """
 
     path: str
+    stamp: tuple[int, int]
     name: str
     architecture: str
     context_tokens: int
@@ -70,8 +74,8 @@ def check_gguf(path: str) -> GgufSummary:
 
 
 @lru_cache(maxsize=16)
-def _checked(path: str, _size: int, _changed_ns: int) -> GgufSummary:
-    return _Check(path, read_header(path)).summary()
+def _checked(path: str, size: int, changed_ns: int) -> GgufSummary:
+    return _Check(path, read_header(path)).summary((size, changed_ns))
 
 
 class _Check:
@@ -82,7 +86,7 @@ class _Check:
         self._header = header
         self._architecture = self._text("general.architecture", longest=64)
 
-    def summary(self) -> GgufSummary:
+    def summary(self, stamp: tuple[int, int]) -> GgufSummary:
         self._split()
         self._tensors()
         self._shape()
@@ -92,6 +96,7 @@ class _Check:
         tokens = self._tokens()
         return GgufSummary(
             path=self._path,
+            stamp=stamp,
             name=name.decode("utf-8", "replace")[:200] if isinstance(name, bytes) else "",
             architecture=self._architecture,
             context_tokens=self._own("context_length", 1, _LARGEST_CONTEXT),
