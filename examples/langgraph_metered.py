@@ -5,6 +5,7 @@ python examples/langgraph_metered.py
 
 from typing import Any
 
+from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
@@ -38,7 +39,7 @@ graph = builder.compile()
 for city in ("Rome", "Oslo", "Lima"):
     request = f"book a restaurant in {city} for 4 people"
     try:
-        state = graph.invoke({"messages": [("user", request)]})
+        state = graph.invoke({"messages": [HumanMessage(request)]})
     except BudgetExceeded as refusal:
         print(f"{request!r} was not sent: {refusal}")
         break

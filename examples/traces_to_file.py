@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from agentkit import Agent
 from agentkit.telemetry import trace_to
@@ -17,7 +18,7 @@ def play_music(artist: str) -> str:
     return f"playing {artist}"
 
 
-def show(spans: list[dict[str, object]], parent: str | None = None, depth: int = 0) -> None:
+def show(spans: list[dict[str, Any]], parent: str | None = None, depth: int = 0) -> None:
     """Print the spans under `parent` as a tree, with their milliseconds."""
     for span in sorted(spans, key=lambda span: span["start_ns"]):
         if span["parent_span_id"] == parent:
