@@ -214,7 +214,13 @@ class Agent:
     def prepare(self, state: AgentState, run: Run) -> AgentState:
         """See `agentkit.nodes.prepare`."""
         tier = self.tiers[state.get("tier", 0)]
-        update = prepare(state, run, tier=tier, tools=self.catalogue.openai_schemas())
+        update = prepare(
+            state,
+            run,
+            tier=tier,
+            tools=self.catalogue.openai_schemas(),
+            system=self._system,
+        )
         if update.get("step", 0) > self._max_steps:
             update |= {"ending": "budget", "reason": f"max_steps={self._max_steps} are used up"}
         return update

@@ -4,6 +4,7 @@ AgentError
 ├── ModelNotFound      a model string that names nothing usable; says what to do
 ├── ExtraMissing       an optional package is not installed; names the extra
 ├── ConfigError        agentkit.toml, a tool reference or an argument that cannot be understood
+├── PromptTooLong      a request that does not fit the model's window
 └── NotResumable       no stored state under this thread or task
 """
 
@@ -28,6 +29,19 @@ class ExtraMissing(AgentError, ImportError):
 
 class ConfigError(AgentError, ValueError):
     """A configuration value that cannot be understood."""
+
+
+class PromptTooLong(AgentError):
+    """A request that does not fit the model's window, found out before it is sent."""
+
+    def __init__(self, *, model: str, prompt_tokens: int, window_tokens: int) -> None:
+        self.model = model
+        self.prompt_tokens = prompt_tokens
+        self.window_tokens = window_tokens
+        super().__init__(
+            f"a prompt of {prompt_tokens:,} tokens does not fit the {window_tokens:,} tokens of "
+            f"{model}; shorten the request, or put a model with a larger window in models=[...]"
+        )
 
 
 class NotResumable(AgentError):

@@ -21,6 +21,7 @@ from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.journal import CallRecord, CallStatus, Purpose
 from agentkit.budgets.task import CallPlan, HeldCall, Task
 from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
+from agentkit.errors import PromptTooLong
 from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
 from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
 from agentkit.models.usage import usage_of
@@ -202,6 +203,10 @@ def _plan(task: Task, call: Call) -> CallPlan:
     counted = call.input_tokens
     if counted is None:
         counted = tier.count(call.messages, call.tools)
+    if tier.context_tokens is not None and counted > tier.context_tokens and not tier.is_local:
+        raise PromptTooLong(
+            model=tier.label, prompt_tokens=counted, window_tokens=tier.context_tokens
+        )
     bound = task.ledger.margins.bound(counted, model=tier.name, provider=tier.provider)
     wanted = call.wanted_output_tokens or tier.output_tokens
     if tier.context_tokens is not None and tier.is_local:

@@ -127,5 +127,5 @@ def _quantity(dimension: Dimension, amount: int) -> str:
         from agentkit.budgets.money import format_usd
 
         return format_usd(amount)
-    unit = {"tokens": "tokens", "fresh_tokens": "uncached tokens", "calls": "calls"}[dimension]
-    return f"{amount:,} {unit}"
+    unit = {"tokens": "token", "fresh_tokens": "uncached token", "calls": "call"}[dimension]
+    return f"{amount:,} {unit}{'' if amount == 1 else 's'}"

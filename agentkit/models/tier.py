@@ -109,7 +109,7 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
             request_overhead=rules.request_overhead_tokens,
             tools_overhead=rules.tools_overhead_tokens,
         ),
-        context_tokens=getattr(resolved, "context_tokens", None),
+        context_tokens=_context_tokens(resolved),
     )
 
 
@@ -140,11 +140,24 @@ def _bound_arguments(model: BaseChatModel, tools: ToolSchemas) -> dict[str, Any]
 
 
 def _output_tokens(model: BaseChatModel) -> int:
+    """What the user set on the model, or 4,096: a class's own default is the model's very most."""
+    most = _profile(model, "max_output_tokens")
     for name in ("max_tokens", "max_output_tokens", "num_predict"):
         value = getattr(model, name, None)
-        if isinstance(value, int) and value > 0:
+        if isinstance(value, int) and value > 0 and value != most:
             return value
-    return DEFAULT_OUTPUT_TOKENS
+    return DEFAULT_OUTPUT_TOKENS if most is None else min(most, DEFAULT_OUTPUT_TOKENS)
+
+
+def _context_tokens(model: BaseChatModel) -> int | None:
+    """The most input that the model takes, where it or LangChain's profile of it says so."""
+    own = getattr(model, "context_tokens", None)
+    return own if isinstance(own, int) else _profile(model, "max_input_tokens")
+
+
+def _profile(model: BaseChatModel, key: str) -> int | None:
+    value = (getattr(model, "profile", None) or {}).get(key)
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _timeout_seconds(model: BaseChatModel) -> float:

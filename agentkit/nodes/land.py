@@ -48,7 +48,8 @@ def land(
         answer, trouble = yield from _final_answer(state, run, plan, system)
         if trouble is not None:
             answer = extractive_answer(transcript(state))
-            reason = f"{reason}; the answer is what the last tools said, for {trouble}"
+            instead = "the answer is what the last tools said" if answer else "there is no answer"
+            reason = f"{reason}; {instead}, for {trouble}"
         outcome = "landed" if answer else "exhausted"
         if answer:
             update["messages"] = [AIMessage(answer)]

@@ -22,7 +22,14 @@ def begin(state: AgentState) -> BaseMessage:
     return transcript(state)[_request_at(transcript(state))]
 
 
-def prepare(state: AgentState, run: Run, *, tier: Tier, tools: ToolSchemas) -> AgentState:
+def prepare(
+    state: AgentState,
+    run: Run,
+    *,
+    tier: Tier,
+    tools: ToolSchemas,
+    system: BaseMessage | None,
+) -> AgentState:
     """Begin a step: count it, and move the window forward where the transcript no longer fits."""
     run.task.keep_landing()
     messages = transcript(state)
@@ -31,7 +38,7 @@ def prepare(state: AgentState, run: Run, *, tier: Tier, tools: ToolSchemas) -> A
         state = {**state, "request_at": _request_at(messages), "window_start": 0}
         update["request_at"] = state["request_at"]
     sent = Sent.of(state)
-    limit = _window_tokens(tier, tools)
+    limit = _limit_tokens(run, tier, sent, tools, system)
     start = sent.start
     if limit is not None and sent.tokens(run, tier) > limit:
         start = window_start(
@@ -51,10 +58,21 @@ def _request_at(messages: Sequence[BaseMessage]) -> int:
     raise ConfigError("there is no message of a person to answer; add a HumanMessage")
 
 
-def _window_tokens(tier: Tier, tools: ToolSchemas) -> int | None:
-    """Tokens of messages that fit the tier's window beside tools and output; None if unknown."""
+def _limit_tokens(
+    run: Run, tier: Tier, sent: Sent, tools: ToolSchemas, system: BaseMessage | None
+) -> int | None:
+    """Tokens of messages, as our counter counts them, that fit the tier's window; None if unknown.
+
+    Beside them there is room for the tools, the system text and the output. Where the model counts
+    exactly, the limit is scaled by how far our counter is off on what would be sent now.
+    """
     window = tier.context_tokens
     if window is None:
         return None
-    output = min(tier.output_tokens, int(window * _OUTPUT_SHARE))
-    return window - output - tier.counter.tools(tools)
+    room = window - min(tier.output_tokens, int(window * _OUTPUT_SHARE))
+    fixed = tier.counter.request([] if system is None else [system], tools)
+    if tier.exact_count is None:
+        return room - fixed
+    ours = fixed + sent.tokens(run, tier)
+    exact = tier.count(sent.messages(run, system), tools)
+    return int(room * min(1.0, ours / max(exact, 1))) - fixed

@@ -21,6 +21,9 @@ from agentkit.run import Run
 from agentkit.state import AgentState
 from agentkit.tools.catalogue import ToolCatalogue
 
+_FINISH = "finish_reason"
+_CUT = frozenset({"length", "max_tokens"})
+
 
 def think(
     state: AgentState,
@@ -60,7 +63,7 @@ def think(
         if record.accepted is not False:
             if record.reason:
                 yield from _note_doubt(run, state, tier, record.reason)
-            return _answered(message_of(reply), index, escalations)
+            return _answered(message_of(reply), tier, escalations)
         if last:
             return _ended("failed", _nobody(record, tiers), index, escalations)
         yield from _escalate(state, run, tier, record.reason or "not sure enough")
@@ -148,11 +151,27 @@ def _note_doubt(run: Run, state: AgentState, tier: Tier, reason: str) -> Work[No
     yield Blocking(note, run.task.ledger.store.blocking)
 
 
-def _answered(message: AIMessage, tier: int, escalations: int) -> AgentState:
-    update: AgentState = {"messages": [message], "tier": tier, "escalations": escalations}
+def _answered(message: AIMessage, tier: Tier, escalations: int) -> AgentState:
+    update: AgentState = {"tier": tier.index, "escalations": escalations}
     if message.tool_calls or message.invalid_tool_calls:
-        return update
-    return {**update, "ending": "answer", "answer": message.text}
+        return {**update, "messages": [message]}
+    was_cut = message.response_metadata.get(_FINISH) in _CUT or (
+        message.response_metadata.get("stop_reason") in _CUT
+    )
+    if not message.text.strip():
+        why = " within its output limit" if was_cut else ""
+        return {
+            **update,
+            "ending": "failed",
+            "reason": f"{tier.label} answered with nothing{why}",
+        }
+    return {
+        **update,
+        "messages": [message],
+        "ending": "answer",
+        "answer": message.text,
+        "reason": "the answer was cut at its output limit" if was_cut else None,
+    }
 
 
 def _ended(ending: Any, reason: str, tier: int, escalations: int) -> AgentState:

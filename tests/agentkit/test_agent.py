@@ -414,3 +414,27 @@ def test_a_request_after_a_cut_off_call_is_valid_again(tmp_path: Path) -> None:
     result = Agent([model], checkpoint=checkpoint).run("two", thread_id="t")
     assert result.outcome == "answered"
     assert [message.text for message in model.seen[0]] == ["one", "two"]
+
+
+def test_an_empty_answer_of_the_only_tier_is_no_answer() -> None:
+    result = Agent([scripted("")]).run("go")
+    assert (result.outcome, result.answer) == ("failed", "")
+    assert "answered with nothing" in (result.reason or "")
+
+
+def test_a_cut_answer_says_so() -> None:
+    cut = AIMessage("half of", response_metadata={"finish_reason": "length"})
+    result = Agent([scripted(cut)]).run("go")
+    assert (result.outcome, result.answer) == ("answered", "half of")
+    assert "cut" in (result.reason or "")
+
+
+def test_a_prompt_longer_than_the_window_is_never_sent_and_a_larger_tier_may_take_it() -> None:
+    small = scripted("small", profile={"max_input_tokens": 100})
+    large = scripted("large", profile={"max_input_tokens": 100_000})
+    request = "word " * 500
+    refused = Agent([small]).run(request)
+    assert refused.outcome == "failed"
+    assert "does not fit the 100 tokens" in (refused.reason or "")
+    assert small.seen == []
+    assert Agent([small, large]).run(request).answer == "large"
