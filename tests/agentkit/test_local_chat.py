@@ -325,7 +325,7 @@ async def test_async_calls_and_streams_give_the_same(scripted: Scripted) -> None
 
 
 async def test_a_cancelled_call_stops_the_work(random_chat: LocalChatModel) -> None:
-    task = asyncio.create_task(random_chat.ainvoke("hi", max_tokens=2000, temperature=2.0))
+    task = asyncio.create_task(random_chat.ainvoke("hi", max_tokens=2000))
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -334,7 +334,7 @@ async def test_a_cancelled_call_stops_the_work(random_chat: LocalChatModel) -> N
 
 
 async def test_a_closed_stream_stops_the_work(random_chat: LocalChatModel) -> None:
-    stream = random_chat.astream("hi", max_tokens=2000, temperature=2.0)
+    stream = random_chat.astream("hi", max_tokens=2000)
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]  # an async generator
     await _quiet(random_chat)
@@ -352,7 +352,7 @@ async def _quiet(model: LocalChatModel) -> None:
 
 def test_a_closed_generator_gives_its_sequence_back(random_chat: LocalChatModel) -> None:
     for _ in range(random_chat.sequences + 2):
-        stream = random_chat.stream("hi", max_tokens=500, temperature=2.0)
+        stream = random_chat.stream("hi", max_tokens=500)
         next(stream)
         stream.close()  # type: ignore[attr-defined]  # a generator
     assert random_chat.invoke("hi", max_tokens=1).usage_metadata is not None

@@ -139,7 +139,7 @@ def test_a_replaced_file_is_loaded_anew(tmp_path: Path, path: Path) -> None:
 
 def test_a_closed_model_fails_in_words_and_loads_again(path: Path) -> None:
     model = LocalChatModel(model_path=str(path), max_tokens=200, sequences=4)
-    stream = model.stream("hi", temperature=2.0)
+    stream = model.stream("hi")
     next(stream)
     close_engines()
     with pytest.raises(GenerationFailed, match="was closed"):
