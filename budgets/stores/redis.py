@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits
+from agentkit.budgets.amount import Amount
 from agentkit.budgets.errors import (
     ReservationConflict,
     ReservationUnknown,
@@ -21,15 +21,26 @@ from agentkit.budgets.errors import (
     StoreError,
 )
 from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
-from agentkit.budgets.scope import Scope, Window, scope_chain
-from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, overrun_of
-from agentkit.budgets.stores.redis_connection import RedisConnection, Verb
-from agentkit.budgets.stores.redis_window import NO_SPAN, span_at
+from agentkit.budgets.scope import Scope, scope_chain
+from agentkit.budgets.store import Account, Denial, Grant, Settlement
+from agentkit.budgets.stores.redis_connection import Argument, RedisConnection, Verb
+from agentkit.budgets.stores.redis_record import (
+    account_of,
+    amount_of_packed,
+    denial_of,
+    packed,
+    packed_limits,
+    scope_of,
+    settlement_of,
+    state_of,
+)
+from agentkit.budgets.stores.redis_window import span_at
 
 _ORGS_REMEMBERED = 20_000
 _NO_ORG = "-"
 _SPAN_ROUNDS = 5
 _TASKS_A_PAGE = 200
+_SHORTEST_SETTLEMENT = 6
 
 
 class RedisStore:
@@ -63,17 +74,15 @@ class RedisStore:
             self._write_scopes("ensure", Scope(path=org), group)
 
     def scopes(self, prefix: str = "") -> list[Scope]:
-        orgs = [prefix.partition("/")[0]] if prefix else self._redis.orgs()
-        members = self._redis.ask_all([("SMEMBERS", self._redis.key(o, "scopes")) for o in orgs])
-        paths = sorted(
-            path
-            for group in members
-            for path in group
+        orgs = [_org(prefix)] if prefix else self._redis.orgs()
+        keys = [self._redis.key(org, "scopes") for org in orgs]
+        found = [
+            scope_of(path, record)
+            for rows in self._redis.ask_all([("HGETALL", key) for key in keys])
+            for path, record in ((name.decode(), record) for name, record in rows.items())
             if not prefix or path == prefix or path.startswith(f"{prefix}/")
-        )
-        fields = ("limits", "thresholds", "window")
-        rows = self._redis.ask_all([("HMGET", self._scope_key(path), *fields) for path in paths])
-        return [_scope(path, row) for path, row in zip(paths, rows, strict=True) if row[0]]
+        ]
+        return sorted(found, key=lambda scope: scope.path)
 
     def account(self, path: str) -> Account:
         return self.accounts((path,))[0]
@@ -81,9 +90,8 @@ class RedisStore:
     def accounts(self, paths: Sequence[str]) -> list[Account]:
         found: dict[str, Account] = {}
         for org, group in _by_org(paths).items():
-            answer = self._run_in_windows("accounts", org, [self._now()], group)
-            rows = zip(group, answer[1::3], answer[2::3], answer[3::3], strict=True)
-            found.update((path, _account(path, *row)) for path, *row in rows)
+            records = self._run_in_windows("accounts", org, [self._now()], group)[1:]
+            found.update((p, account_of(p, r)) for p, r in zip(group, records, strict=True))
         return [found[path] for path in paths]
 
     def drop_scope(self, path: str) -> None:
@@ -101,19 +109,15 @@ class RedisStore:
     ) -> Grant | Denial:
         org = _one_org(paths)
         lease_ms = int(lease_seconds * 1000)
-        head: list[str | int] = [self._now(), reservation_id, *worst, lease_ms]
-        head += [fingerprint, int(dispatched)]
-        answer = self._run_in_windows("reserve", org, head, paths)
-        match answer:
-            case ["GRANTED"]:
+        head = (self._now(), reservation_id, packed(worst), lease_ms, fingerprint, int(dispatched))
+        match self._run_in_windows("reserve", org, head, paths):
+            case [b"GRANTED"]:
                 grant = Grant(reservation_id, "held", worst, False, dispatched)
-            case ["REPEATED", state, held, sent]:
-                grant = Grant(reservation_id, state, _amount(held), True, sent == "1")
-            case ["DENIED", path, place, sums]:
-                dimension = int(place) - 1
-                available, limit, settled, held = map(int, sums.split())
-                asked = worst[dimension]
-                return Denial(path, DIMENSIONS[dimension], asked, available, limit, settled, held)
+            case [b"REPEATED", state, sent, held]:
+                first = amount_of_packed(held)
+                grant = Grant(reservation_id, state_of(state), first, True, sent == b"1")
+            case [b"DENIED", path, dimension, record]:
+                return denial_of(worst, path.decode(), int(dimension), record)
             case _:
                 raise ReservationConflict(reservation_id)
         self._remember(reservation_id, org)
@@ -125,7 +129,7 @@ class RedisStore:
             return False
         lease_ms = int(lease_seconds * 1000)
         arguments = (self._now(), reservation_id, lease_ms, int(dispatched))
-        return bool(self._redis.run("renew", org, arguments) == ["1"])
+        return self._redis.run("renew", org, arguments) == [b"RENEWED"]
 
     def settle(
         self,
@@ -135,17 +139,17 @@ class RedisStore:
         confirmed: bool = True,
         call: CallRecord | None = None,
     ) -> Settlement:
-        arguments: list[str | int] = [reservation_id, *actual, int(confirmed), *_call(call)]
+        arguments = (reservation_id, packed(actual), int(confirmed), *_call(call))
         return self._end("settle", reservation_id, arguments)
 
     def release(self, reservation_id: str, *, call: CallRecord | None = None) -> Settlement:
-        return self._end("release", reservation_id, [reservation_id, *_call(call)])
+        return self._end("release", reservation_id, (reservation_id, *_call(call)))
 
     def expire(self, limit: int = 100) -> list[Settlement]:
         ended: list[Settlement] = []
         for org in self._orgs_due():
             answers = self._redis.run("expire", org, (self._now(), limit - len(ended)))
-            ended.extend(map(_settlement, answers))
+            ended.extend(settlement_of(answer) for answer in answers)
             if len(ended) >= limit:
                 break
         return ended
@@ -156,17 +160,17 @@ class RedisStore:
         keys = [self._redis.key(org, "leases") for org in orgs]
         rows = self._redis.ask_all([("ZRANGE", key, 0, limit - 1, "WITHSCORES") for key in keys])
         leases = [
-            (float(ends), org, name)
+            (float(ends), org, name.decode())
             for org, row in zip(orgs, rows, strict=True)
             for name, ends in zip(row[::2], row[1::2], strict=True)
         ]
         leases = sorted(leases)[:limit]
-        holds = [("HMGET", self._redis.key(o, "hold", n), "worst", "state") for _, o, n in leases]
+        holds = [("GETRANGE", self._redis.key(o, f"hold:{n}"), 0, 33) for _, o, n in leases]
         found = zip(leases, self._redis.ask_all(holds), strict=True)
         return [
-            (name, _amount(worst), ends / 1000 - now)
-            for (ends, _, name), (worst, state) in found
-            if state == "held"
+            (name, amount_of_packed(hold[2:]), ends / 1000 - now)
+            for (ends, _, name), hold in found
+            if hold[:1] == b"h"
         ]
 
     def put_task(self, task: TaskRecord) -> None:
@@ -214,41 +218,38 @@ class RedisStore:
         """Milliseconds of the clock that was given, or '' for the server's own."""
         return "" if self._clock is None else str(int(self._clock() * 1000))
 
-    def _scope_key(self, path: str) -> str:
-        return self._redis.key(_org(path), "scope", path)
-
     def _write_scopes(self, verb: str, scope: Scope, paths: Sequence[str]) -> None:
         for path in paths:
             scope_chain(path)
         org = _org(paths[0])
         self._redis.add_org(org)
-        limits = " ".join("-" if limit is None else str(limit) for limit in scope.limits)
         window = f"{scope.window} {scope.timezone}"
-        thresholds = json.dumps(scope.thresholds)
-        self._redis.run("scope", org, (verb, limits, thresholds, window, *paths))
+        limits, thresholds = packed_limits(scope.limits), json.dumps(scope.thresholds)
+        self._redis.run("scope", org, (verb, limits, window, thresholds, *paths))
 
     def _run_in_windows(
-        self, verb: Verb, org: str, head: Sequence[str | int], paths: Sequence[str]
+        self, verb: Verb, org: str, head: Sequence[Argument], paths: Sequence[str]
     ) -> list[Any]:
         """The script's answer, bringing it the spans of windows that have begun since."""
-        spans = dict.fromkeys(paths, NO_SPAN)
+        spans: dict[str, str] = {}
         for _ in range(_SPAN_ROUNDS):
-            pairs = [part for path in paths for part in (path, spans[path])]
-            answer = self._redis.run(verb, org, [*head, *pairs])
-            if answer[0] == "MISSING":
-                raise ScopeMissing(answer[1])
-            if answer[0] != "WINDOW":
+            brought = [spans.get(path, "") for path in paths] if spans else ()
+            answer = self._redis.run(verb, org, (*head, len(paths), *paths, *brought))
+            if answer[0] == b"MISSING":
+                raise ScopeMissing(answer[1].decode())
+            if answer[0] != b"WINDOW":
                 return answer
-            stale = zip(answer[2::2], answer[3::2], strict=True)
-            spans.update((path, span_at(window, int(answer[1]))) for path, window in stale)
+            now_ms, *stale = (part.decode() for part in answer[1:])
+            for path, window in zip(stale[::2], stale[1::2], strict=True):
+                spans[path] = span_at(window, int(now_ms))
         raise StoreError("the ledger's clock passed midnight again and again; try again")
 
-    def _end(self, verb: Verb, reservation_id: str, arguments: Sequence[str | int]) -> Settlement:
+    def _end(self, verb: Verb, reservation_id: str, arguments: Sequence[Argument]) -> Settlement:
         org = self._org_holding("hold", reservation_id)
-        answer = ["UNKNOWN"] if org is None else self._redis.run(verb, org, arguments)
-        if answer[0] == "UNKNOWN" and len(answer) == 1:
+        answer = [] if org is None else self._redis.run(verb, org, arguments)
+        if len(answer) < _SHORTEST_SETTLEMENT:
             raise ReservationUnknown(reservation_id)
-        return _settlement(answer)
+        return settlement_of(answer)
 
     def _orgs_due(self) -> list[str]:
         """The orgs with a lease that is over."""
@@ -267,7 +268,9 @@ class RedisStore:
             if not page:
                 break
             start += len(page)
-            records = self._redis.ask("MGET", *(self._redis.key(org, "task", t) for t in page))
+            records = self._redis.ask(
+                "MGET", *(self._redis.key(org, "task", t.decode()) for t in page)
+            )
             tasks = [TaskRecord.from_dict(json.loads(record)) for record in records if record]
             found.extend(
                 t
@@ -323,50 +326,3 @@ def _call(call: CallRecord | None) -> tuple[str, str, str]:
     if call is None:
         return "", "", ""
     return call.task_id, call.call_id, json.dumps(call.to_dict())
-
-
-def _amount(text: str) -> Amount:
-    return Amount(*map(int, text.split()))
-
-
-def _limits(text: str) -> Limits:
-    if text == "- - - -":
-        return UNLIMITED
-    return Limits(*(None if word == "-" else int(word) for word in text.split()))
-
-
-def _account(path: str, limits: str, key: str, sums: str) -> Account:
-    numbers = [int(word) for word in sums.split()]
-    settled, held = Amount(*numbers[:4]), Amount(*numbers[4:8])
-    return Account(path, key, _limits(limits), settled, held, numbers[8])
-
-
-def _scope(path: str, row: Sequence[str]) -> Scope:
-    limits, thresholds, window = row
-    kind, _, timezone = window.partition(" ")
-    kinds: dict[str, Window] = {"total": "total", "day": "day", "month": "month"}
-    return Scope(
-        path=path,
-        limits=_limits(limits),
-        thresholds=tuple(json.loads(thresholds)),
-        window=kinds[kind],
-        timezone=timezone,
-    )
-
-
-def _settlement(answer: Sequence[Any]) -> Settlement:
-    reservation_id, before, after, charged, worst, *moved = answer
-    changes = tuple(
-        Change(
-            moved[i],
-            _limits(moved[i + 1]),
-            tuple(json.loads(moved[i + 2])),
-            _amount(moved[i + 3]),
-            _amount(moved[i + 4]),
-            _amount(moved[i + 5]),
-        )
-        for i in range(0, len(moved), 6)
-    )
-    amount = _amount(charged)
-    overrun = NOTHING if before == after else overrun_of(_amount(worst), amount)
-    return Settlement(reservation_id, before, after, amount, overrun, changes)

@@ -22,6 +22,7 @@ _log = logging.getLogger("agentkit.budgets")
 Verb = Literal[
     "reserve", "accounts", "settle", "release", "renew", "expire", "scope", "drop", "nothing"
 ]
+Argument = str | bytes | int | float
 Durability = Literal["warn", "require", "ignore"]
 
 _PREFIX = "agentkit:{%s}:"
@@ -66,7 +67,7 @@ class RedisConnection:
         for risk in self.risks:
             _log.warning("the ledger at %s: %s", self.where, risk)
 
-    def run(self, verb: Verb, org: str, arguments: Sequence[str | int]) -> list[Any]:
+    def run(self, verb: Verb, org: str, arguments: Sequence[Argument]) -> list[Any]:
         """The answer of a verb's script in `org`; raises StoreError where the server fails."""
         with self.failing():
             try:
@@ -75,18 +76,18 @@ class RedisConnection:
                 self._client.script_load(self._sources[verb])
                 return self._evaluate(verb, org, arguments)
 
-    def _evaluate(self, verb: Verb, org: str, arguments: Sequence[str | int]) -> list[Any]:
+    def _evaluate(self, verb: Verb, org: str, arguments: Sequence[Argument]) -> list[Any]:
         answer: list[Any] = self._client.execute_command(
             "EVALSHA", self._digests[verb], 1, _PREFIX % org, *arguments
         )
         return answer
 
-    def ask(self, *command: str | int | float) -> Any:
+    def ask(self, *command: Argument) -> Any:
         """The answer of one plain command."""
         with self.failing():
             return self._client.execute_command(*command)
 
-    def ask_all(self, commands: Sequence[Sequence[str | int | float]]) -> list[Any]:
+    def ask_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """The answers of several plain commands in one round trip."""
         if not commands:
             return []
@@ -107,7 +108,7 @@ class RedisConnection:
 
     def orgs(self) -> list[str]:
         """Every org that has had scopes."""
-        return sorted(self.ask("SMEMBERS", _ORGS))
+        return sorted(org.decode() for org in self.ask("SMEMBERS", _ORGS))
 
     def orgs_with(self, *parts: str) -> list[str]:
         """The orgs that have a key of this name."""
@@ -150,7 +151,7 @@ class RedisConnection:
                 continue
             except RedisError as error:
                 raise StoreError(f"the ledger at {self.where} failed: {error}") from error
-            value = dict(answer).get(setting, "")
+            value = str(dict(answer).get(setting, ""))
             if value not in safe:
                 risks.append(f"{setting} is {value!r}: {consequence}; set it to {min(safe)!r}")
         return tuple(risks)
@@ -161,7 +162,6 @@ def _client(url: str, where: str) -> Any:
     try:
         return redis_class.from_url(
             url,
-            decode_responses=True,
             protocol=2,  # answers of one shape from every version of the client
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,

@@ -11,11 +11,9 @@ from zoneinfo import ZoneInfo
 
 from agentkit.budgets.scope import Scope, Window
 
-NO_SPAN = ""
-
 
 def span_at(window: str, now_ms: int) -> str:
-    """The span of `window` ("day Europe/Berlin") at `now_ms`: key, first and next millisecond."""
+    """The span of `window` ("day Europe/Berlin") at `now_ms`: first and next millisecond, key."""
     kind, timezone = _read(window)
     scope = Scope(path="span", window=kind, timezone=timezone)
     key = scope.window_key(now_ms / 1000)
@@ -28,7 +26,7 @@ def span_at(window: str, now_ms: int) -> str:
         int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
         for day in (first, after)
     ]
-    return f"{key} {starts[0]} {starts[1]}"
+    return f"{starts[0]} {starts[1]} {key}"
 
 
 def _read(window: str) -> tuple[Window, str]:

@@ -224,7 +224,7 @@ def test_processes_share_a_server_exactly(empty_redis: RedisServer) -> None:
 )
 def test_span_is_the_window(now_ms: int, kind: Window, timezone: str) -> None:
     """A span holds now, and at both of its ends where the scope says the window ends."""
-    key, first, after = span_at(f"{kind} {timezone}", now_ms).split()
+    first, after, key = span_at(f"{kind} {timezone}", now_ms).split()
     scope = Scope(path="acme", window=kind, timezone=timezone)
     assert int(first) <= now_ms < int(after)
     assert scope.window_key(now_ms / 1000) == key

@@ -1,11 +1,4 @@
--- ARGV: now or '', then path and span pairs. Answers limits, window key and sums of each, at one
--- moment; it writes nothing.
-local found, refusal = accounts(now_ms(ARGV[1]), 2)
-if not found then return refusal end
-local answer = { 'FOUND' }
-for _, each in ipairs(found) do
-  answer[#answer + 1] = each.limits
-  answer[#answer + 1] = each.key
-  answer[#answer + 1] = each.sums
-end
-return answer
+-- ARGV: now or '', how many paths, the paths, and their spans where they were asked for. Answers
+-- with their records at one moment.
+local records, refusal = accounts(now_ms(ARGV[1]), 3, 2 + tonumber(ARGV[2]))
+return records and { 'FOUND', unpack(records) } or refusal

@@ -1,132 +1,133 @@
 -- Shared by every verb. KEYS[1] is the prefix of one org, 'agentkit:{org}:', so that all keys made
--- from it live in one slot. Integers stay below 2^53; '%.0f' writes them without an exponent.
+-- from it live in one slot. Numbers are little-endian doubles that hold integers below 2^53: packed,
+-- for reading decimal text was most of what a script did.
 --
--- prefix .. 'scope:' .. path   hash: limits, thresholds, window, span, born, sums:<window key>
--- prefix .. 'hold:' .. id      hash: state, fingerprint, worst, charged, accounts, dispatched
--- prefix .. 'leases'           sorted set of held ids by the millisecond at which their lease ends
---
--- Sums are nine numbers in one field: settled and held (nano-USD, tokens, uncached tokens, calls
--- each), then the unconfirmed nano-USD. A span is 'key first_ms next_ms': the window in force.
+-- prefix .. 'scopes'        hash: path -> record of 14 numbers and a tail of three lines
+--    1-4 settled, 5-8 held (nano-USD, tokens, uncached tokens, calls), 9 unconfirmed nano-USD,
+--    10 millisecond at which the window ends (0: never), 11-14 limits (-1: none);
+--    then 'birth window-key', 'window time-zone', thresholds in JSON.
+-- prefix .. 'past:' .. path hash: 'birth window-key' -> the nine sums of a window that has ended
+-- prefix .. 'hold:' .. id   string: state (h s r f), 0 or 1 for sent, worst and charged (four
+--    numbers each), a line 'path<tab>birth window-key' for every account, an empty line, fingerprint
+-- prefix .. 'leases'        sorted set: held id -> millisecond at which its lease ends
 
 local prefix = KEYS[1]
-local NO_SUMS = '0 0 0 0 0 0 0 0 0'
+local SCOPES, LEASES = prefix .. 'scopes', prefix .. 'leases'
+local FOUR, SUMS, RECORD = '<dddd', '<ddddddddd', '<dddddddddddddd'
 local KEPT_SECONDS = 7 * 86400
+local call, pack, read, sub = redis.call, struct.pack, struct.unpack, string.sub
 
 local function now_ms(given)
   if given ~= '' then return tonumber(given) end
-  local time = redis.call('TIME')
+  local time = call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local function numbers(text)
-  local found = {}
-  for word in string.gmatch(text, '%S+') do
-    found[#found + 1] = tonumber(word) or false
-  end
-  return found
+local function blank() return pack(SUMS, 0, 0, 0, 0, 0, 0, 0, 0, 0) end
+
+-- Puts the sums of a record away and takes up those of the window `key`, which ends at `after`.
+local function turn(path, record, key, after, rest)
+  local past = prefix .. 'past:' .. path
+  local ident = string.match(record, '^[^\n]*', 113)
+  if sub(ident, -1) ~= '?' then call('HSET', past, ident, sub(record, 1, 72)) end
+  local now_ident = string.match(ident, '^%d+') .. ' ' .. key
+  local sums = key ~= '?' and call('HGET', past, now_ident) or blank()
+  record = sums .. pack('<d', after) .. sub(rest, 1, 32) .. now_ident .. sub(rest, 33)
+  call('HSET', SCOPES, path, record)
+  return record
 end
 
-local function text(found, first, last)
-  local format = '%.0f' .. string.rep(' %.0f', last - first)
-  return string.format(format, unpack(found, first, last))
-end
-
-local function scope_key(path) return prefix .. 'scope:' .. path end
-local function hold_key(id) return prefix .. 'hold:' .. id end
-
--- The account of `path` in its window at `now`, nil where there is no scope. `stale` names the
--- window for which the caller must bring a span; a clock set back starts no new window.
-local function account(path, now, brought)
-  local row = redis.call('HMGET', scope_key(path), 'limits', 'span', 'born', 'sums:', 'window')
-  if not row[1] then return nil end
-  local found = { path = path, key = '', limits = row[1], born = row[3], sums = row[4] }
-  local span = row[2]
-  if span then
-    if now >= tonumber(string.match(span, '(%d+)$')) then
-      local first, after = string.match(brought, ' (%d+) (%d+)$')
-      if not first or now < tonumber(first) or now >= tonumber(after) then
-        found.stale = row[5]
-        return found
-      end
-      span = brought
-      found.span = span
-    end
-    found.key = string.match(span, '^(%S+)')
-    found.sums = redis.call('HGET', scope_key(path), 'sums:' .. found.key)
-  end
-  found.sums = found.sums or NO_SUMS
-  return found
-end
-
--- All accounts, or an answer that says why not: a scope is missing, or spans are to be brought.
-local function accounts(now, first)
-  local found, stale = {}, {}
-  for i = first, #ARGV, 2 do
-    local each = account(ARGV[i], now, ARGV[i + 1])
-    if not each then return nil, { 'MISSING', ARGV[i] } end
-    if each.stale then
-      stale[#stale + 1] = ARGV[i]
-      stale[#stale + 1] = each.stale
-    end
-    found[#found + 1] = each
-  end
-  if #stale > 0 then return nil, { 'WINDOW', string.format('%.0f', now), unpack(stale) } end
-  return found
-end
-
-local function write_call(task_id, call_id, record)
-  if redis.call('HSET', prefix .. 'calls:' .. task_id, call_id, record) == 1 then
-    redis.call('RPUSH', prefix .. 'order:' .. task_id, call_id)
-  end
-end
-
--- Takes a hold off and puts `charged` on, in every account that is still the one it was made
--- against. Answers with the states, the charge, and the scopes with limits that it moved.
-local function finish(id, hold, after, charged)
-  local before, old = hold[1], numbers(hold[3])
-  local drop = before == 'held' and numbers(hold[2]) or { 0, 0, 0, 0 }
-  local unconfirmed = (after == 'forfeited' and charged[1] or 0)
-    - (before == 'forfeited' and old[1] or 0)
-  local answer = { id, before, after, text(charged, 1, 4), hold[2] }
-  for path, born, key in string.gmatch(hold[4], '(%S+) (%S+) (%S*)\n') do
-    local at, field = scope_key(path), 'sums:' .. key
-    local row = redis.call('HMGET', at, 'born', field, 'limits', 'thresholds')
-    if row[1] == born then
-      local sums = numbers(row[2] or NO_SUMS)
-      local settled = text(sums, 1, 4)
-      for i = 1, 4 do
-        sums[i] = sums[i] + charged[i] - old[i]
-        sums[i + 4] = sums[i + 4] - drop[i]
-      end
-      sums[9] = sums[9] + unconfirmed
-      redis.call('HSET', at, field, text(sums, 1, 9))
-      if row[3] ~= '- - - -' then
-        local moved = { path, row[3], row[4], settled, text(sums, 1, 4), text(sums, 5, 8) }
-        for i = 1, 6 do answer[#answer + 1] = moved[i] end
+-- The records of ARGV[first..last] in their windows at `now`, or an answer that says why not: a
+-- scope is missing, or the caller must bring spans, 'first-ms after-ms key', behind the paths.
+local function accounts(now, first, last)
+  local records, stale = call('HMGET', SCOPES, unpack(ARGV, first, last)), nil
+  for i = 1, last - first + 1 do
+    local record = records[i]
+    if not record then return nil, { 'MISSING', ARGV[first + i - 1] } end
+    local ends = read('<d', record, 73)
+    if ends > 0 and now >= ends then
+      local from, after, key = string.match(ARGV[last + i] or '', '^(%d+) (%d+) (%S+)$')
+      if from and now >= tonumber(from) and now < tonumber(after) then
+        local rest = sub(record, 81, 112) .. string.match(record, '\n.*$', 113)
+        records[i] = turn(ARGV[first + i - 1], record, key, tonumber(after), rest)
+      else
+        stale = stale or { 'WINDOW', string.format('%.0f', now) }
+        stale[#stale + 1] = ARGV[first + i - 1]
+        stale[#stale + 1] = string.match(record, '^[^\n]*\n([^\n]*)', 113)
       end
     end
   end
-  redis.call('HSET', hold_key(id), 'state', after, 'charged', answer[4])
-  redis.call('EXPIRE', hold_key(id), KEPT_SECONDS)
-  if before == 'held' then redis.call('ZREM', prefix .. 'leases', id) end
+  return not stale and records, stale
+end
+
+-- Takes a hold off and puts `actual` on, in every account that is still the one it was made
+-- against. Answers: id, states, charges after and before, worst case, then path and record of each
+-- scope with limits.
+local function finish(id, hold, after, actual)
+  local before = sub(hold, 1, 1)
+  local w1, w2, w3, w4 = read(FOUR, hold, 3)
+  local c1, c2, c3, c4 = read(FOUR, hold, 35)
+  local a1, a2, a3, a4 = read(FOUR, actual)
+  if before ~= 'h' then w1, w2, w3, w4 = 0, 0, 0, 0 end
+  local doubt = (after == 'f' and a1 or 0) - (before == 'f' and c1 or 0)
+  c1, c2, c3, c4 = a1 - c1, a2 - c2, a3 - c3, a4 - c4
+  local lines = sub(hold, 67, string.find(hold, '\n\n', 67, true))
+  local paths, idents = {}, {}
+  for path, ident in string.gmatch(lines, '([^\t]*)\t([^\n]*\n)') do
+    paths[#paths + 1], idents[#idents + 1] = path, ident
+  end
+  local records, writes = call('HMGET', SCOPES, unpack(paths)), {}
+  local answer = { id, before, after, actual, sub(hold, 35, 66), sub(hold, 3, 34) }
+  for i = 1, #paths do
+    local record, ident, past = records[i], idents[i], nil
+    if record and sub(record, 113, 112 + #ident) ~= ident then
+      past = call('HGET', prefix .. 'past:' .. paths[i], sub(ident, 1, -2))
+      record = past and past .. sub(record, 73)
+    end
+    if record then
+      local s1, s2, s3, s4, h1, h2, h3, h4, u, _, l1, l2, l3, l4 = read(RECORD, record)
+      local sums = pack(
+        SUMS, s1 + c1, s2 + c2, s3 + c3, s4 + c4, h1 - w1, h2 - w2, h3 - w3, h4 - w4, u + doubt
+      )
+      record = sums .. sub(record, 73)
+      if past then
+        call('HSET', prefix .. 'past:' .. paths[i], sub(ident, 1, -2), sums)
+      else
+        writes[#writes + 1] = paths[i]
+        writes[#writes + 1] = record
+      end
+      if l1 >= 0 or l2 >= 0 or l3 >= 0 or l4 >= 0 then
+        answer[#answer + 1] = paths[i]
+        answer[#answer + 1] = record
+      end
+    end
+  end
+  if #writes > 0 then call('HSET', SCOPES, unpack(writes)) end
+  local ended = after .. sub(hold, 2, 34) .. actual .. sub(hold, 67)
+  call('SET', prefix .. 'hold:' .. id, ended, 'EX', KEPT_SECONDS)
+  if before == 'h' then call('ZREM', LEASES, id) end
   return answer
+end
+
+local function unmoved(id, hold)
+  local state, charged = sub(hold, 1, 1), sub(hold, 35, 66)
+  return { id, state, state, charged, charged, sub(hold, 3, 34) }
 end
 
 -- What a store's `charge` decides: settled stays; forfeited is corrected by a confirmed settle only.
 local function settle(id, hold, actual, confirmed)
-  local state = hold[1]
-  if state == 'settled' or (state == 'forfeited' and not confirmed) then
-    return { id, state, state, hold[3], hold[2] }
-  end
-  return finish(id, hold, confirmed and 'settled' or 'forfeited', actual)
+  local state = sub(hold, 1, 1)
+  if state == 's' or (state == 'f' and not confirmed) then return unmoved(id, hold) end
+  return finish(id, hold, confirmed and 's' or 'f', actual)
 end
 
 local function release(id, hold)
-  if hold[1] ~= 'held' then return { id, hold[1], hold[1], hold[3], hold[2] } end
-  return finish(id, hold, 'released', { 0, 0, 0, 0 })
+  if sub(hold, 1, 1) ~= 'h' then return unmoved(id, hold) end
+  return finish(id, hold, 'r', pack(FOUR, 0, 0, 0, 0))
 end
 
-local function hold_of(id)
-  local hold = redis.call('HMGET', hold_key(id), 'state', 'worst', 'charged', 'accounts', 'dispatched')
-  return hold[1] and hold or nil
+local function write_call(task_id, call_id, record)
+  if call('HSET', prefix .. 'calls:' .. task_id, call_id, record) == 1 then
+    call('RPUSH', prefix .. 'order:' .. task_id, call_id)
+  end
 end

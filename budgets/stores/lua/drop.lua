@@ -1,11 +1,11 @@
 -- ARGV: path. Forgets a scope in which nothing is held, in any window.
-local row = redis.call('HGETALL', scope_key(ARGV[1]))
-for i = 1, #row, 2 do
-  if string.sub(row[i], 1, 5) == 'sums:' then
-    local sums = numbers(row[i + 1])
-    if sums[5] ~= 0 or sums[6] ~= 0 or sums[7] ~= 0 or sums[8] ~= 0 then return { '0' } end
-  end
+local past = prefix .. 'past:' .. ARGV[1]
+local windows = call('HVALS', past)
+windows[#windows + 1] = call('HGET', SCOPES, ARGV[1]) or nil
+for _, sums in ipairs(windows) do
+  local h1, h2, h3, h4 = read(FOUR, sums, 33)
+  if h1 ~= 0 or h2 ~= 0 or h3 ~= 0 or h4 ~= 0 then return { 'HELD' } end
 end
-redis.call('DEL', scope_key(ARGV[1]))
-redis.call('SREM', prefix .. 'scopes', ARGV[1])
-return { '1' }
+call('DEL', past)
+call('HDEL', SCOPES, ARGV[1])
+return { 'DROPPED' }

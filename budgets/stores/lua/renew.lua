@@ -1,8 +1,7 @@
--- ARGV: now or '', id, lease in ms, dispatched.
-local id = ARGV[2]
-local hold = hold_of(id)
-if not hold or hold[1] ~= 'held' then return { '0' } end
-redis.call('HSET', hold_key(id), 'dispatched', ARGV[4])
-local ends = now_ms(ARGV[1]) + tonumber(ARGV[3])
-redis.call('ZADD', prefix .. 'leases', string.format('%.0f', ends), id)
-return { '1' }
+-- ARGV: now or '', id, lease in ms, sent.
+local key = prefix .. 'hold:' .. ARGV[2]
+local hold = call('GET', key)
+if not hold or sub(hold, 1, 1) ~= 'h' then return { 'ENDED' } end
+call('SET', key, 'h' .. ARGV[4] .. sub(hold, 3))
+call('ZADD', LEASES, string.format('%.0f', now_ms(ARGV[1]) + tonumber(ARGV[3])), ARGV[2])
+return { 'RENEWED' }

@@ -1,7 +1,6 @@
--- ARGV: id, actual (four), confirmed, and the call's task, id and record, or three ''.
-local hold = hold_of(ARGV[1])
+-- ARGV: id, actual (packed), confirmed, and the call's task, id and record, or three ''.
+local hold = call('GET', prefix .. 'hold:' .. ARGV[1])
 if not hold then return { 'UNKNOWN' } end
-local actual = { tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) }
-local answer = settle(ARGV[1], hold, actual, ARGV[6] == '1')
-if ARGV[9] ~= '' and hold[1] ~= 'settled' then write_call(ARGV[7], ARGV[8], ARGV[9]) end
+local answer = settle(ARGV[1], hold, ARGV[2], ARGV[3] == '1')
+if ARGV[6] ~= '' and sub(hold, 1, 1) ~= 's' then write_call(ARGV[4], ARGV[5], ARGV[6]) end
 return answer
