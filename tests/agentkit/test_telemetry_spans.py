@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -283,3 +284,72 @@ def test_price_overrides_are_named_as_the_source(captured: Captured, tmp_path: A
 )
 def test_reasons_lose_what_they_quote(reason: str, kept: str) -> None:
     assert without_quotes(reason) == kept
+
+
+async def test_a_cancelled_task_ends_its_spans(
+    captured: Captured, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ScriptedProvider(lambda _: Reply(text="late", delay_seconds=30)) as server:
+        model = openai_model(server)
+        running = asyncio.create_task(Agent([model]).arun("hi"))
+        while not server.requests:  # noqa: ASYNC110  the server is in another thread
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await model.root_async_client.close()
+    chat, workflow = captured.one("chat "), captured.one("invoke_workflow")
+    assert chat.status.description == workflow.status.description == "cancelled"
+    assert attributes(chat)[names.COST_CONFIRMED] is False
+    assert attributes(workflow)["agentkit.task.outcome"] == "cancelled"
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
+
+
+async def test_an_astream_left_early_ends_its_spans(
+    captured: Captured, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ScriptedProvider(TWO_CALLS) as server:
+        model = openai_model(server)
+        stream = Agent([model], [look]).astream("hi")
+        async for _ in stream:
+            break
+        await stream.aclose()  # type: ignore[attr-defined]
+        await model.root_async_client.close()
+    assert attributes(captured.one("invoke_workflow"))["agentkit.task.outcome"] == "cancelled"
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
+
+
+def test_a_sub_agent_in_a_tool_nests_in_its_span(captured: Captured) -> None:
+    script = steps([Reply(tool_calls=[("research", {"q": "x"})]), Reply(text="done")])
+    with ScriptedProvider(script) as server, ScriptedProvider(answer("found")) as other:
+        below = Agent([openai_model(other)], name="below")
+
+        def research(q: str) -> str:
+            """Look into something."""
+            return below.run(q).answer
+
+        Agent([openai_model(server)], [research], name="above").run("hi")
+    below_span = captured.one("invoke_workflow below")
+    assert parent_id(below_span) == span_id(captured.one("execute_tool research"))
+    assert len({span.context.trace_id for span in captured.spans() if span.context}) == 1
+
+
+def test_a_resumed_task_has_spans_of_its_own(captured: Captured, tmp_path: Any) -> None:
+    def stop(q: str) -> str:
+        """Be interrupted."""
+        if not seen:
+            seen.append(q)
+            raise KeyboardInterrupt
+        return q
+
+    seen: list[str] = []
+    script = steps([Reply(tool_calls=[("stop", {"q": "x"})]), Reply(text="done")])
+    with ScriptedProvider(script) as server:
+        agent = Agent([openai_model(server)], [stop], checkpoint=f"sqlite:///{tmp_path}/c.db")
+        with pytest.raises(KeyboardInterrupt):
+            agent.run("hi", thread_id="t")
+        assert agent.resume("t").outcome == "answered"
+    first, second = captured.spans("invoke_workflow")
+    assert attributes(first)["agentkit.task.outcome"] == "cancelled"
+    assert attributes(second)["agentkit.task.outcome"] == "answered"
+    assert attributes(first)["agentkit.task.id"] == attributes(second)["agentkit.task.id"]
