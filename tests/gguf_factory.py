@@ -44,8 +44,12 @@ def scripted_model(
     context: int = 1024,
     template: str | None = CHATML,
     markers: Sequence[str] = MARKERS,
+    endless: bool = False,
 ) -> Path:
-    """A model that writes `script`, piece by piece, wherever the prompt ends with `after`."""
+    """A model that writes `script`, piece by piece, wherever the prompt ends with `after`.
+
+    An `endless` one begins again where the script ends.
+    """
     tokens, types = _vocabulary(script, markers)
     width = -(-len(tokens) // 32) * 32
     weights = {name: np.zeros(shape) for name, shape in _shapes(len(tokens), width, 1)}
@@ -53,7 +57,8 @@ def scripted_model(
     end = tokens.index(END)
     successors = np.full(len(tokens), end)
     chain = [tokens.index(_spelled(text)) for text in (after, *script)]
-    for token, successor in zip(chain, [*chain[1:], end], strict=True):
+    last = chain[1] if endless else end
+    for token, successor in zip(chain, [*chain[1:], last], strict=True):
         successors[token] = successor
     weights["output.weight"][successors, np.arange(len(tokens))] = 1.0
     return _write(path, tokens, types, weights, width=width, context=context, template=template)

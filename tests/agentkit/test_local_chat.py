@@ -324,38 +324,46 @@ async def test_async_calls_and_streams_give_the_same(scripted: Scripted) -> None
     assert "".join([chunk.text async for chunk in model.astream("hi")]) == "Hello"
 
 
-async def test_a_cancelled_call_stops_the_work(random_chat: LocalChatModel) -> None:
-    task = asyncio.create_task(random_chat.ainvoke("hi", max_tokens=2000))
+@pytest.fixture
+def endless(tmp_path: Path) -> LocalChatModel:
+    path = scripted_model(tmp_path / "endless.gguf", ["on ", "and "], context=16_384, endless=True)
+    return LocalChatModel(model_path=str(path), sequences=2, max_tokens=16_000)
+
+
+async def test_a_cancelled_call_stops_the_work(endless: LocalChatModel) -> None:
+    await endless.ainvoke("hi", max_tokens=1)
+    task = asyncio.create_task(endless.ainvoke("hi"))
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await _quiet(random_chat)
+    await _quiet(endless)
 
 
-async def test_a_closed_stream_stops_the_work(random_chat: LocalChatModel) -> None:
-    stream = random_chat.astream("hi", max_tokens=2000)
+async def test_a_closed_async_stream_stops_the_work(endless: LocalChatModel) -> None:
+    stream = endless.astream("hi")
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]  # an async generator
-    await _quiet(random_chat)
+    await _quiet(endless)
 
 
 async def _quiet(model: LocalChatModel) -> None:
-    """Wait until nothing is evaluated any more, long before 2,000 tokens could be."""
+    """Wait until nothing is evaluated any more, long before 16,000 tokens could be."""
     for _ in range(100):
         before = model.engine.counters.tokens_evaluated
         await asyncio.sleep(0.05)
         if model.engine.counters.tokens_evaluated == before:
+            assert before < 15_000
             return
     pytest.fail("the engine is still at work")
 
 
-def test_a_closed_generator_gives_its_sequence_back(random_chat: LocalChatModel) -> None:
-    for _ in range(random_chat.sequences + 2):
-        stream = random_chat.stream("hi", max_tokens=500)
+def test_a_closed_generator_gives_its_sequence_back(endless: LocalChatModel) -> None:
+    for _ in range(endless.sequences + 2):
+        stream = endless.stream("hi")
         next(stream)
         stream.close()  # type: ignore[attr-defined]  # a generator
-    assert random_chat.invoke("hi", max_tokens=1).usage_metadata is not None
+    assert endless.invoke("hi", max_tokens=2).text == "on and "
 
 
 def _offered() -> Any:
