@@ -1,0 +1,319 @@
+"""The one entry: an observation of any kind and size becomes text within a bound.
+
+Bytes are capped before they are decoded, the pruner of the kind works against a clock, and where it
+fails the text is cut and the failure said: nothing is lost, for the keeper has the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agentkit.tools.errors import InvalidLimits
+from agentkit.tools.observation import cut
+from agentkit.tools.prune.detect import kind_of
+from agentkit.tools.prune.escapes import unescaped, unwrapped, without_blobs, without_repeats
+from agentkit.tools.prune.html_page import html_outline
+from agentkit.tools.prune.json_tree import enveloped, json_outline
+from agentkit.tools.prune.listing import listing_outline, search_outline, table_outline
+from agentkit.tools.prune.log_lines import log_outline
+from agentkit.tools.prune.outline import Ask, Fit, Outline, fit, whole
+from agentkit.tools.prune.prose import prose_outline
+from agentkit.tools.prune.pruned import Deadline, Kind, OutOfTime, Pruned
+from agentkit.tools.prune.room import Room
+from agentkit.tools.prune.source import code_outline, diff_outline, trace_outline
+from agentkit.tools.prune.terms import Terms
+
+Keep = Callable[[str], str]
+"""Keeps a whole observation and returns the handle that brings it back."""
+
+DEFAULT_MAX_TOKENS = 1_000
+DEFAULT_TIME_BUDGET_SECONDS = 2.0
+MAX_INPUT_BYTES = 8 * 1024 * 1024
+"""What a pruner looks at. Of longer observations it sees three quarters from the head, the rest
+from the tail; the keeper gets all of it."""
+
+_OUTLINES: dict[Kind, Callable[[str, Ask], Outline]] = {
+    "code": code_outline,
+    "diff": diff_outline,
+    "html": html_outline,
+    "json": json_outline,
+    "listing": listing_outline,
+    "log": log_outline,
+    "search": search_outline,
+    "table": table_outline,
+    "text": prose_outline,
+    "trace": trace_outline,
+}
+_BINARY_PROBE_BYTES = 8_192
+_SIGNATURES = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"%PDF", "application/pdf"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"\x1f\x8b", "application/gzip"),
+    (b"SQLite format 3\0", "application/vnd.sqlite3"),
+    (b"\x7fELF", "application/x-elf"),
+)
+_FOOTER_TOKENS = 32
+_MAX_ENVELOPES = 4
+_ENVELOPE_PROBE_CHARS = 2_000
+
+_log = logging.getLogger(__name__)
+
+
+def prune(
+    text: str | bytes,
+    *,
+    query: str = "",
+    max_tokens: int | None = None,
+    max_bytes: int | None = None,
+    kind: Kind | None = None,
+    time_budget_seconds: float = DEFAULT_TIME_BUDGET_SECONDS,
+    keep: Keep | None = None,
+) -> Pruned:
+    """The part of an observation that a later step most likely needs, within a bound.
+
+    `query` is what the task, the last user turn and the call's arguments ask for. The bound is in
+    tokens of o200k (1,000 by default) or in bytes. `kind` is detected unless given. `keep` is
+    called once with the whole text where something had to go; the handle that it returns is named
+    in the text. Nothing about `text` itself makes this raise: a pruner that fails or runs out of
+    time leaves a cut text, and `failure` says so. Raises InvalidLimits for two bounds or a bound
+    that is not above 0.
+
+    >>> found = prune('[{"id": 7, "state": "open"}]')
+    >>> found.kind, found.was_pruned
+    ('json', False)
+    """
+    room = _room(max_tokens, max_bytes)
+    if not time_budget_seconds > 0:
+        raise InvalidLimits(f"time_budget_seconds is {time_budget_seconds!r}; give more than 0")
+    room.cost("")  # loads the encoding, outside the time budget
+    deadline = Deadline(time_budget_seconds)
+    if isinstance(text, bytes):
+        described = _binary(text)
+        if described is not None:
+            return _of_binary(described, len(text), room)
+    capped, original_bytes = _decoded(text)
+    observation = _Observation(
+        text=capped,
+        original_bytes=original_bytes,
+        is_capped=original_bytes > MAX_INPUT_BYTES,
+        kind=kind,
+    )
+    ask = Ask(terms=Terms.of(query), room=_inner(room), deadline=deadline)
+    try:
+        found = _shown(observation, ask, room)
+    except Exception as error:  # noqa: BLE001  a pruner must never cost the observation
+        _log.warning(
+            "pruning an observation of %d bytes failed (%s); it was cut instead",
+            original_bytes,
+            type(error).__name__,
+        )
+        found = _cut_down(observation, ask.room, type(error).__name__)
+    if found.pruned and keep is not None:
+        found.handle = keep(text if isinstance(text, str) else text.decode(errors="replace"))
+    return found.pruned_within(room, original_bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Observation:
+    text: str
+    original_bytes: int
+    is_capped: bool
+    kind: Kind | None
+
+
+@dataclass(kw_only=True)
+class _Found:
+    """What a pruner came to, before the line that says what was left out."""
+
+    text: str
+    kind: Kind
+    pruned: bool
+    kept_lines: int
+    original_lines: int
+    unit: str = "lines"
+    note: str = ""
+    handle: str | None = None
+    failure: str | None = None
+
+    def pruned_within(self, room: Room, original_bytes: int) -> Pruned:
+        """The text with its last line, in any case within the bound."""
+        left_out = self._left_out() if self.pruned else ""
+        text = f"{self.text}\n{left_out}" if left_out and self.text else self.text or left_out
+        if not room.holds(text):
+            text = room.cut(text)
+        return Pruned(
+            text=text,
+            kind=self.kind,
+            original_bytes=original_bytes,
+            kept_bytes=len(text.encode()),
+            original_lines=self.original_lines,
+            kept_lines=self.kept_lines,
+            left_out=left_out,
+            handle=self.handle,
+            failure=self.failure,
+        )
+
+    def _left_out(self) -> str:
+        said = f"{self.kept_lines:,} of {self.original_lines:,} {self.unit} shown{self.note}"
+        if self.handle:
+            said += f"; the rest: recall {self.handle}"
+        return f"[{said}]"
+
+
+def _room(max_tokens: int | None, max_bytes: int | None) -> Room:
+    if max_tokens is not None and max_bytes is not None:
+        raise InvalidLimits("give max_tokens or max_bytes, not both")
+    limit = DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens
+    unit = "tokens"
+    if max_bytes is not None:
+        limit, unit = max_bytes, "bytes"
+    if limit < 1:
+        raise InvalidLimits(f"max_{unit} is {limit}; give 1 or more")
+    return Room(limit=limit, unit=unit)
+
+
+def _inner(room: Room) -> Room:
+    """The room less the line that says what was left out."""
+    footer = _FOOTER_TOKENS if room.unit == "tokens" else _FOOTER_TOKENS * 4
+    return Room(limit=max(1, room.limit - min(footer, room.limit // 2)), unit=room.unit)
+
+
+def _decoded(text: str | bytes) -> tuple[str, int]:
+    """The text that is looked at, fit to be sent, and the size of the whole."""
+    if isinstance(text, str):
+        found = cut(text, max_bytes=MAX_INPUT_BYTES)
+        return found.text, found.original_bytes
+    if len(text) > MAX_INPUT_BYTES:
+        tail = MAX_INPUT_BYTES // 4
+        head = text[: MAX_INPUT_BYTES - tail].decode(errors="replace")
+        shown = f"{head}\n…\n{text[-tail:].decode(errors='replace')}"
+    else:
+        shown = text.decode("utf-8-sig", errors="replace")
+    return shown.replace("\0", "?"), len(text)
+
+
+def _binary(data: bytes) -> str | None:
+    """What is said of bytes that are no text; None for text."""
+    probe = data[:_BINARY_PROBE_BYTES]
+    kind = next((f", {kind}" for start, kind in _SIGNATURES if data.startswith(start)), "")
+    bad = probe.decode(errors="replace").count("�")
+    if kind or b"\0" in probe or bad > len(probe) // 10:
+        return f"<binary, {len(data):,} bytes{kind}; not shown>"
+    return None
+
+
+def _of_binary(described: str, size: int, room: Room) -> Pruned:
+    text = described if room.holds(described) else room.cut(described)
+    return Pruned(
+        text=text,
+        kind="binary",
+        original_bytes=size,
+        kept_bytes=len(text.encode()),
+        original_lines=1,
+        kept_lines=0,
+        left_out=described,
+    )
+
+
+def _shown(observation: _Observation, ask: Ask, room: Room) -> _Found:
+    essence = _essence(observation.text)
+    kind = observation.kind or kind_of(essence)
+    if kind == "json":
+        try:
+            return _outlined(observation, essence, json_outline(essence, ask), "json", ask, room)
+        except (ValueError, RecursionError):
+            if observation.kind is not None:
+                raise
+            kind = kind_of(essence.lstrip("{[ \n"))  # it began like JSON and is none
+            kind = "text" if kind == "json" else kind
+    plain = without_blobs(unescaped(essence))
+    if observation.kind is None and kind == "text" and plain is not essence:
+        kind = kind_of(plain)
+    if kind == "json" or kind not in _OUTLINES:
+        kind = "text"
+    if kind == "html":
+        return _outlined(observation, plain, html_outline(plain, ask), kind, ask, room)
+    folded = "\n".join(without_repeats(plain.split("\n")))
+    if not observation.is_capped and room.holds(folded):
+        return _all_of(folded, kind)
+    try:
+        outline = _OUTLINES[kind](plain, ask)
+    except ValueError:
+        if observation.kind is not None:
+            raise
+        kind, outline = "text", prose_outline(plain, ask)
+    return _outlined(observation, plain, outline, kind, ask, room)
+
+
+def _essence(text: str) -> str:
+    """The text inside the envelopes of tool protocols, as deep as four."""
+    for _ in range(_MAX_ENVELOPES):
+        inner = unwrapped(text)
+        start = inner[:_ENVELOPE_PROBE_CHARS].lstrip()
+        if start.startswith('"') or (start.startswith("{") and '"content"' in start):
+            try:
+                inner = enveloped(json.loads(inner)) or inner
+            except (ValueError, RecursionError):
+                return inner
+        if inner == text:
+            return text
+        text = inner
+    return text
+
+
+def _outlined(
+    observation: _Observation, text: str, outline: Outline, kind: Kind, ask: Ask, room: Room
+) -> _Found:
+    """All of the outline, or of the text where that is shorter, if either fits; else the best."""
+    complete = not (outline.unseen or outline.clipped or observation.is_capped)
+    everything = whole(outline)
+    if kind == "json":
+        if complete and len(everything) < len(text) and room.holds(everything):
+            return _all_of(everything, kind)
+        if not observation.is_capped and room.holds(text):
+            return _all_of(text, kind)
+    if not outline.texts:
+        found = Fit(text="", kept_lines=0)
+    elif ask.room.holds(everything):
+        found = Fit(text=everything, kept_lines=len(outline.texts), clipped=outline.clipped)
+    else:
+        found = fit(outline, ask.room, ask.deadline)
+    shown = found.text or ask.room.cut(text)
+    note = f", {found.clipped + outline.clipped:,} shortened" if found.clipped else ""
+    note += f", {outline.legend}" if outline.legend else ""
+    if observation.is_capped:
+        note += f" of the {MAX_INPUT_BYTES >> 20} MB looked at"
+    return _Found(
+        text=shown,
+        kind=kind,
+        pruned=True,
+        kept_lines=found.kept_lines,
+        original_lines=outline.total,
+        unit=outline.unit,
+        note=note,
+    )
+
+
+def _all_of(text: str, kind: Kind) -> _Found:
+    lines = text.count("\n") + 1
+    return _Found(text=text, kind=kind, pruned=False, kept_lines=lines, original_lines=lines)
+
+
+def _cut_down(observation: _Observation, room: Room, failure: str) -> _Found:
+    lines = observation.text.count("\n") + 1
+    shown = room.cut(observation.text)
+    return _Found(
+        text=shown,
+        kind=observation.kind or "text",
+        pruned=True,
+        kept_lines=shown.count("\n") + 1,
+        original_lines=lines,
+        note=", cut",
+        failure="OutOfTime" if failure == OutOfTime.__name__ else failure,
+    )

@@ -1,0 +1,176 @@
+"""Alike records as a table: a header, what the columns hold, and the rows that tell most."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+from agentkit.tools.prune.outline import Ask, Outline
+from agentkit.tools.prune.salience import is_trouble, salience
+
+_HEAD_ROWS = 20
+_TAIL_ROWS = 5
+_SAMPLED_ROWS = 200
+_MAX_ASKED_ROWS = 200
+_MAX_CELL_CHARS = 300
+_MAX_COLUMNS = 60
+_FEW_VALUES = 8
+_MAX_COUNTED_ROWS = 200_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Columns with their names; every column has a cell for each row."""
+
+    names: Sequence[str]
+    columns: Sequence[Sequence[object]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.columns[0]) if self.columns else 0
+
+
+def add_table(outline: Outline, table: Table, ask: Ask, *, title: str, parent: int) -> None:
+    """Adds a table's header, its columns' ranges and counts, and its most telling rows."""
+    indent = " " * (len(title) - len(title.lstrip()))
+    shown = Table(names=table.names[:_MAX_COLUMNS], columns=table.columns[:_MAX_COLUMNS])
+    names = "|".join(_one_line(str(name)) for name in shown.names)
+    head = outline.add(f"{title}[{table.rows}]: {names}", 30.0, parent)
+    if table.rows > _HEAD_ROWS:
+        for note in _aggregates(shown, ask):
+            outline.add(f"{indent} ({note})", 18.0, head)
+    asked = _asked_rows(shown, ask)
+    rows = _candidates(shown, asked)
+    for number in rows:
+        ask.deadline.check()
+        cells = [cell_text(column[number]) for column in shown.columns]
+        outline.clipped += sum(len(cell) > _MAX_CELL_CHARS for cell in cells)
+        text = "|".join(cells)
+        score = 40.0 * asked.get(number, 0.0) + 12.0 * is_trouble(text) + 6.0 * salience(text)
+        score += 10.0 / (1 + number / 4) + (4.0 if number == table.rows - 1 else 0.0)
+        outline.add(f"{indent} {text}", score + 4.0, head)
+    outline.unseen += table.rows - len(rows)
+
+
+def cell_text(value: object) -> str:
+    """One cell on one line, at most 300 characters."""
+    if isinstance(value, str):
+        text = value
+    elif value is None:
+        text = ""
+    elif isinstance(value, (dict, list)):
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    else:
+        text = json.dumps(value) if isinstance(value, bool) else str(value)
+    if len(text) > _MAX_CELL_CHARS:
+        text = f"{text[:_MAX_CELL_CHARS]}…"
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " ").replace("\r", "") if "\n" in text or "\r" in text else text
+
+
+def _asked_rows(table: Table, ask: Ask) -> dict[int, float]:
+    """Rows that speak of the query; a row with two of its terms goes before one with either."""
+    found: dict[int, float] = {}
+    if not ask.terms.words or not table.rows:
+        return found
+    for column in table.columns:
+        ask.deadline.check()
+        cells = [value if isinstance(value, str) else str(value) for value in column]
+        if sum(map(len, cells)) > 50 * 1024 * 1024:
+            continue
+        for number, weight in ask.terms.hits([_one_line(cell) for cell in cells]).items():
+            found[number] = found.get(number, 0.0) + weight
+    best = sorted(found, key=lambda number: -found[number])[:_MAX_ASKED_ROWS]
+    return {number: found[number] for number in best}
+
+
+def _candidates(table: Table, asked: dict[int, float]) -> list[int]:
+    rows = table.rows
+    chosen = set(range(min(_HEAD_ROWS, rows))) | set(range(max(0, rows - _TAIL_ROWS), rows))
+    chosen |= asked.keys()
+    step = max(1, rows // _SAMPLED_ROWS)
+    chosen |= set(range(0, rows, step))
+    for column in table.columns:
+        chosen |= _outliers(column)
+    return sorted(chosen)
+
+
+def _outliers(column: Sequence[object]) -> set[int]:
+    """The rows of the least and the greatest number, and of values that are rare where few are."""
+    numbers = _numbers(column)
+    if numbers and len(numbers) == len(column):
+        return {numbers.index(min(numbers)), numbers.index(max(numbers))}
+    counts = _counts(column)
+    if counts is None or len(counts) > 3 * _FEW_VALUES:
+        return set()
+    rare = [value for value, count in counts.items() if count <= 2 and len(column) > _HEAD_ROWS]
+    texts = list(map(_counted, column))
+    return {texts.index(value) for value in rare}
+
+
+def _aggregates(table: Table, ask: Ask) -> list[str]:
+    notes: list[str] = []
+    for name, column in zip(table.names, table.columns, strict=True):
+        ask.deadline.check()
+        numbers = _numbers(column)
+        if len(numbers) > len(column) // 2:
+            total = sum(numbers)
+            notes.append(
+                f"{name}: {min(numbers):g} to {max(numbers):g}, sum {total:.10g}"
+                if abs(total) < 1e15
+                else f"{name}: {min(numbers):.15g} to {max(numbers):.15g}"
+            )
+            continue
+        counts = _counts(column)
+        if counts and 1 < len(counts) <= _FEW_VALUES:
+            most = ", ".join(f"{value or '(none)'} {n}" for value, n in counts.most_common())
+            notes.append(f"{name}: {most}")
+    return notes
+
+
+def _numbers(column: Sequence[object]) -> list[float]:
+    """The column's numbers, also those written as text; [] where the first cells are none."""
+    if not any(_number(value) is not None for value in column[:5]):
+        return []
+    if all(isinstance(value, str) for value in column[:5]):
+        with suppress(ValueError, TypeError, OverflowError):
+            found = list(map(float, cast("Sequence[str]", column)))
+            return found if all(map(math.isfinite, found)) else []
+    numbers = (_number(value) for value in column[:_MAX_COUNTED_ROWS])
+    return [number for number in numbers if number is not None]
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)) or (
+        isinstance(value, str) and len(value) < 20 and value[:1] in "-0123456789." and value
+    ):
+        try:
+            found = float(value)
+        except (ValueError, OverflowError):
+            return None
+        return found if abs(found) < 1e300 else None
+    return None
+
+
+def _counts(column: Sequence[object]) -> Counter[str] | None:
+    """How often each value stands there; None where there are too many, judged by a sample."""
+    sample = column[:: max(1, len(column) // 200)]
+    if len(set(map(_counted, sample))) > 3 * _FEW_VALUES:
+        return None
+    return Counter(map(_counted, column[:_MAX_COUNTED_ROWS]))
+
+
+def _counted(value: object) -> str:
+    if isinstance(value, str):
+        return value if len(value) < 60 else value[:60]
+    return "" if value is None else str(value)[:60]
