@@ -61,6 +61,8 @@ def main() -> None:
 
 def _measure(path: Path, steps: int) -> dict[str, Any]:
     model = LocalChatModel(model_path=str(path), max_tokens=1, sequences=4)
+    if not model.writes_answers or steps < 2:
+        raise SystemExit("a pocket model's prompt does not grow; take a chat model and 2 steps")
     runs = {
         "kept, one task": lambda: _kept(model, steps, ["left"])[0],
         "kept, two interleaved": lambda: _kept(model, steps, ["left", "right"])[0],
@@ -153,12 +155,13 @@ def _median(steps: Sequence[Step]) -> Step:
 
 
 def _ratio(rows: Sequence[dict[str, Any]], over: str, under: str, which: range) -> float:
-    return round(sum(rows[n][over] for n in which) / sum(rows[n][under] for n in which), 3)
+    share: float = sum(rows[n][over] for n in which) / sum(rows[n][under] for n in which)
+    return round(share, 3)
 
 
 def _against(report: dict[str, Any], name: str, key: str, which: range) -> float:
-    cold = sum(report["cold"][n][key] for n in which)
-    return round(sum(report[name][n][key] for n in which) / cold, 3)
+    cold: float = sum(report["cold"][n][key] for n in which)
+    return round(float(sum(report[name][n][key] for n in which)) / cold, 3)
 
 
 def _made(folder: Path) -> Path:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -183,7 +183,7 @@ class _Download:
     @contextlib.contextmanager
     def _opened(
         self, client: httpx.Client, have: int
-    ) -> Iterator[tuple[httpx.Response, str | None]]:
+    ) -> Generator[tuple[httpx.Response, str | None]]:
         """The response after redirects, and the sha256 that any of them stated."""
         url, sha256 = self._url, None
         for _ in range(_MOST_REDIRECTS + 1):
@@ -256,7 +256,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @contextlib.contextmanager
-def _exclusive(partial: Path, name: str) -> Iterator[None]:
+def _exclusive(partial: Path, name: str) -> Generator[None]:
     """One download of a file at a time on this machine, where the system can lock files."""
     try:
         import fcntl

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,7 @@ class LlamaEngine:
         reserve_tokens: int,
         conversation: str | None,
         cancelled: Callable[[], bool],
-    ) -> Iterator[Lease]:
+    ) -> Generator[Lease]:
         """A sequence for `prompt` and its answer, `reserve_tokens` in all.
 
         Waits while other generations hold all of them. Raises Cancelled when the caller gives up.

@@ -12,6 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentkit.models.local.dialect import OfferedTool
+from agentkit.models.local.json_value import (
+    as_list,
+    as_object,
+    property_schemas,
+    required_names,
+)
 
 _DEEPEST = 12
 _MOST_RULES = 4_000
@@ -83,28 +89,31 @@ class _SchemaRules:
             return "object"
         return "object" if rule == "value" else rule
 
-    def _rule(self, schema: object, depth: int) -> str:
-        """The name of a rule that takes what `schema` takes, or more."""
+    def _rule(self, value: object, depth: int) -> str:
+        """The name of a rule that takes what the schema `value` takes, or more."""
         self._made += 1
         if self._made > _MOST_RULES:
             raise _TooComplex
-        if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        schema = as_object(value)
+        if schema is None or depth > _DEEPEST:
             return "value"
         if "$ref" in schema:
             return self._rule(self._resolved(schema["$ref"]), depth + 1)
         if "const" in schema:
             return self._enum([schema["const"]])
-        if isinstance(schema.get("enum"), list) and schema["enum"]:
-            return self._enum(schema["enum"])
-        options = schema.get("anyOf") or schema.get("oneOf")
-        if isinstance(options, list):
+        values = as_list(schema.get("enum"))
+        if values:
+            return self._enum(values)
+        options = as_list(schema.get("anyOf") or schema.get("oneOf"))
+        if options is not None:
             return self._union(options, depth)
-        if isinstance(schema.get("allOf"), list):
-            parts = schema["allOf"]
+        parts = as_list(schema.get("allOf"))
+        if parts is not None:
             return self._rule(parts[0], depth + 1) if len(parts) == 1 else "value"
         kind = schema.get("type")
-        if isinstance(kind, list):
-            return self._union([{**schema, "type": each} for each in kind], depth)
+        kinds = as_list(kind)
+        if kinds is not None:
+            return self._union([{**schema, "type": each} for each in kinds], depth)
         if kind == "object" or (kind is None and "properties" in schema):
             return self._object(schema, depth)
         if kind == "array":
@@ -116,9 +125,10 @@ class _SchemaRules:
             return None
         found: object = self._schema
         for part in reference[2:].split("/"):
-            if not isinstance(found, Mapping):
+            inside = as_object(found)
+            if inside is None:
                 return None
-            found = found.get(part.replace("~1", "/").replace("~0", "~"))
+            found = inside.get(part.replace("~1", "/").replace("~0", "~"))
         return found
 
     def _enum(self, values: Sequence[object]) -> str:
@@ -135,15 +145,15 @@ class _SchemaRules:
         return "value" if "value" in rules or not rules else str(self._add(" | ".join(rules)))
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> str:
-        properties = schema.get("properties")
-        if not isinstance(properties, Mapping) or not properties:
+        properties = property_schemas(schema)
+        if not properties:
             closed = schema.get("additionalProperties") is False
             return str(self._add('"{" ws "}"')) if closed else self._map(schema, depth)
         if len(properties) > _MOST_PROPERTIES:
             return "object"
-        required = set(map(str, schema.get("required") or ()))
+        required = set(required_names(schema))
         fields = [
-            (self._field(str(name), value, depth), str(name) in required)
+            (self._field(name, value, depth), name in required)
             for name, value in properties.items()
         ]
         return str(self._add(f'"{{" ws {self._fields(fields)} ws "}}"'))
@@ -168,15 +178,15 @@ class _SchemaRules:
         return first
 
     def _map(self, schema: Mapping[str, Any], depth: int) -> str:
-        values = schema.get("additionalProperties")
-        if not isinstance(values, Mapping) or not values:
+        values = as_object(schema.get("additionalProperties"))
+        if not values:
             return "object"
         entry = self._add(f'string ":" ws {self._rule(values, depth + 1)}')
         return str(self._add(f'"{{" ws ( {entry} ( "," ws {entry} )* )? ws "}}"'))
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> str:
-        items = schema.get("items")
-        item = self._rule(items, depth + 1) if isinstance(items, Mapping) and items else "value"
+        items = as_object(schema.get("items"))
+        item = self._rule(items, depth + 1) if items else "value"
         least, most = _bound(schema.get("minItems")), _bound(schema.get("maxItems"))
         more = f'( "," ws {item} )'
         if most == 0:

@@ -10,6 +10,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentkit.models.local.dialect import OfferedTool, ToolChoice
 from agentkit.models.local.errors import ModelSettingsInvalid
+from agentkit.models.local.json_value import as_object
 
 
 def tool_spec(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def offered_tools(specs: Sequence[Mapping[str, Any]]) -> tuple[OfferedTool, ...]
     for spec in specs:
         function = spec.get("function", spec)
         name = str(function["name"])
-        schema = function.get("parameters") or {"type": "object", "properties": {}}
+        schema = as_object(function.get("parameters")) or {"type": "object", "properties": {}}
         found.setdefault(name, OfferedTool(name=name, schema=schema, spec=spec))
     return tuple(found.values())
 
@@ -39,8 +40,12 @@ def tool_choice(choice: object) -> ToolChoice:
             return ToolChoice(mode="required")
         case str(name) | {"name": str(name)} | {"function": {"name": str(name)}}:
             return ToolChoice(mode="required", name=name)
-        case {"type": "any" | "auto" | "none" as mode}:
-            return tool_choice(mode)
+        case {"type": "any"}:
+            return ToolChoice(mode="required")
+        case {"type": "auto"}:
+            return ToolChoice(mode="auto")
+        case {"type": "none"}:
+            return ToolChoice(mode="none")
         case _:
             raise ModelSettingsInvalid(
                 f"tool_choice is {choice!r}; use 'auto', 'none', 'any' or a tool's name"

@@ -23,6 +23,7 @@ from agentkit.models.local.dialect import (
 )
 from agentkit.models.local.engine import LlamaEngine
 from agentkit.models.local.generation import Constraint, Generated
+from agentkit.models.local.json_value import as_list, as_object, property_schemas, required_names
 
 MOST_OUTPUT_TOKENS = 96
 DEFAULT_LOGPROB_FLOOR = -0.48
@@ -98,10 +99,12 @@ class PocketDialect:
             return Answer(invalid_tool_calls=(broken,))
         if name == _REFUSAL:
             return _abstain("no offered tool fits the request")
-        schema = next((tool.schema for tool in turn.tools if tool.name == name), {})
-        properties = schema.get("properties") or {}
+        called = next((tool for tool in turn.tools if tool.name == name), None)
+        properties: Mapping[str, Any] = (
+            property_schemas(called.schema) if called is not None else {}
+        )
         values = {
-            key: coerced(str(value).removeprefix(" "), properties.get(key, {}))
+            key: coerced(str(value).removeprefix(" "), as_object(properties.get(key)) or {})
             for key, value in arguments.items()
         }
         return Answer(tool_calls=(new_call(name, values),))
@@ -109,11 +112,10 @@ class PocketDialect:
     def _knows(self, tool: OfferedTool) -> bool:
         if tool.name == _REFUSAL or self._token(tool.name) is None:
             return False
-        required = tool.schema.get("required") or ()
-        return all(self._token(_key(str(key))) is not None for key in required)
+        return all(self._token(_key(key)) is not None for key in required_names(tool.schema))
 
     def _keys(self, tool: OfferedTool) -> list[str]:
-        properties = tool.schema.get("properties") or {}
+        properties = property_schemas(tool.schema)
         return [key for key in properties if self._token(_key(key)) is not None]
 
     def _prompt(self, tools: Sequence[OfferedTool], request: str) -> tuple[int, ...]:
@@ -135,7 +137,7 @@ class PocketDialect:
     def _grammar(self, tools: Sequence[OfferedTool], request: str, *, may_refuse: bool) -> str:
         """A call to one of `tools`, each value a run of words of the request."""
         heads = [f"call{index}" for index in range(len(tools))]
-        rules = []
+        rules: list[str] = []
         for head, tool in zip(heads, tools, strict=True):
             rules += _call_rules(head, tool.name, self._keys(tool))
         if may_refuse:
@@ -146,7 +148,7 @@ class PocketDialect:
 
 def coerced(value: str, schema: Mapping[str, Any]) -> Any:
     """`value` in the type that `schema` asks for where there is no doubt; the text otherwise."""
-    for allowed in schema.get("enum") or ():
+    for allowed in as_list(schema.get("enum")) or ():
         if isinstance(allowed, str) and allowed.casefold() == value.casefold():
             return allowed
     found = [result for kind in _types(schema) for result in _as_type(value, kind, schema)]
@@ -156,9 +158,9 @@ def coerced(value: str, schema: Mapping[str, Any]) -> Any:
 def _types(schema: Mapping[str, Any]) -> list[str]:
     """Types that `schema` allows; one that allows text leaves the value as it is."""
     stated = schema.get("type")
-    kinds = [stated] if isinstance(stated, str) else list(stated or ())
-    for option in schema.get("anyOf") or ():
-        kinds += _types(option)
+    kinds = [str(kind) for kind in as_list(stated) or ([stated] if stated else [])]
+    for option in as_list(schema.get("anyOf")) or ():
+        kinds += _types(as_object(option) or {})
     return [] if "string" in kinds else kinds
 
 
@@ -173,7 +175,7 @@ def _as_type(value: str, kind: str, schema: Mapping[str, Any]) -> Iterator[Any]:
     elif kind == "boolean" and plain in _BOOLEANS:
         yield _BOOLEANS[plain]
     elif kind == "array":
-        yield [coerced(value, schema.get("items") or {})]
+        yield [coerced(value, as_object(schema.get("items")) or {})]
 
 
 def _call_rules(head: str, name: str, keys: Sequence[str]) -> list[str]:

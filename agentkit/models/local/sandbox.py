@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import ExtraMissing
 from agentkit.models.local.errors import ChatTemplateInvalid
+from agentkit.models.local.json_value import as_list, as_object
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -163,8 +164,9 @@ def _replace_concats(node: nodes.Node, concat: str) -> None:
     from jinja2 import nodes
 
     for name, value in list(node.iter_fields()):
-        if isinstance(value, list):
-            items: list[Any] = [_without_concat(item, concat) for item in value]
+        listed = as_list(value)
+        if listed is not None:
+            items = [_without_concat(item, concat) for item in listed]
             setattr(node, name, items)
         elif isinstance(value, nodes.Node):
             setattr(node, name, _without_concat(value, concat))
@@ -192,7 +194,7 @@ def _concat(*parts: Any) -> str:
 
 def _text(value: Any) -> str:
     """`str(value)`, counted; lists and objects are measured before they are written out."""
-    if isinstance(value, list | tuple | dict):
+    if as_list(value) is not None or as_object(value) is not None:
         _to_json(value)
     text = str(value)
     _meter.get().write(len(text))
@@ -240,15 +242,15 @@ def _text_method(called: Any) -> Callable[..., Any] | None:
     if not isinstance(owner, str):
         return None
     if name == "join":
-        return lambda values: _join(values, owner)
+        return partial(_join, separator=owner)
     if name == "replace":
-        return lambda old, new, count=-1: _replace(owner, old, new, count)
+        return partial(_replace, owner)
     return None
 
 
 def _require_small(operator: str, left: Any, right: Any) -> None:
     meter = _meter.get()
-    sizes = [len(side) for side in (left, right) if isinstance(side, str | list | tuple)]
+    sizes = [size for side in (left, right) if (size := _size(side)) is not None]
     if operator == "+":
         meter.write(sum(sizes))
     elif operator == "%" and isinstance(left, str):
@@ -263,6 +265,13 @@ def _require_small(operator: str, left: Any, right: Any) -> None:
         exponent = right if operator == "**" and isinstance(right, int) else 1
         if sum(bits) * max(1, exponent) > _LARGEST_BITS:
             raise TemplateTooMuch("it computes too large a number")
+
+
+def _size(value: object) -> int | None:
+    if isinstance(value, str):
+        return len(value)
+    listed = as_list(value)
+    return None if listed is None else len(listed)
 
 
 def _raise(message: object = "") -> None:

@@ -17,6 +17,7 @@ from agentkit.models.local.engine import LlamaEngine
 from agentkit.models.local.errors import ChatTemplateInvalid, ModelSettingsInvalid
 from agentkit.models.local.generation import Generated
 from agentkit.models.local.gguf_check import GgufSummary
+from agentkit.models.local.json_value import as_list, as_object
 from agentkit.models.local.sandbox import ChatTemplate
 from agentkit.models.local.tool_format import tool_format
 
@@ -163,11 +164,10 @@ class TemplateDialect:
         """`value` with the control words in its texts broken up."""
         if isinstance(value, str):
             return self._control.sub(lambda word: word[0][0] + _BREAK + word[0][1:], value)
-        if isinstance(value, Mapping):
-            return {str(self._plain(key)): self._plain(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._plain(item) for item in value]
-        return value
+        fields, items = as_object(value), as_list(value)
+        if fields is not None:
+            return {str(self._plain(key)): self._plain(item) for key, item in fields.items()}
+        return value if items is None else [self._plain(item) for item in items]
 
     def _tools_text(self, tools: Sequence[OfferedTool]) -> str:
         described = "\n".join(_json(self._plain(_spec(tool))) for tool in tools)

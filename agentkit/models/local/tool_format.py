@@ -13,6 +13,7 @@ from langchain_core.messages import InvalidToolCall, ToolCall
 from agentkit.models.local.dialect import OfferedTool, broken_call, new_call
 from agentkit.models.local.generation import Constraint
 from agentkit.models.local.grammar import CallGrammar
+from agentkit.models.local.json_value import as_list, as_object
 
 ArgumentsKey = Literal["arguments", "parameters"]
 _HERMES_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -62,14 +63,14 @@ def tool_format(template: str) -> ToolFormat:
 
 
 def _call(value: Any) -> ToolCall:
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+    call = as_object(value) or {}
+    if not isinstance(call.get("name"), str):
         raise ValueError("a call needs a name")
-    arguments = value.get("arguments", value.get("parameters", {}))
-    if isinstance(arguments, str):
-        arguments = json.loads(arguments)
-    if not isinstance(arguments, dict):
+    stated = call.get("arguments", call.get("parameters", {}))
+    arguments = as_object(json.loads(stated) if isinstance(stated, str) else stated)
+    if arguments is None:
         raise ValueError("arguments must be an object")
-    return new_call(value["name"], arguments)
+    return new_call(call["name"], dict(arguments))
 
 
 def _hermes(text: str) -> Iterator[str]:
@@ -88,7 +89,7 @@ def _mistral(text: str) -> Iterator[str]:
     except (ValueError, RecursionError):
         yield listed
         return
-    for call in calls if isinstance(calls, list) else [calls]:
+    for call in as_list(calls) or [calls]:
         yield json.dumps(call)
 
 
