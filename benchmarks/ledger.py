@@ -1,4 +1,4 @@
-"""How fast a ledger reserves and settles over four scopes, beside the same round trips for nothing.
+"""How fast a ledger reserves and settles over four scopes, beside trips for nothing.
 
 Run `python benchmarks/ledger.py` for a table, `--json` for numbers. `noop_ops_s` is what the store's
 medium does alone: two lock rounds in memory, two empty transactions in SQLite, two scripts that
@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,16 +157,8 @@ def _nothing_in_sqlite(path: Path, mode: str) -> Operation:
 
 def _nothing_in_redis(address: str) -> Operation:
     connection = RedisConnection(address)
-    reserve = (
-        "",
-        "name",
-        *_WORST,
-        60_000,
-        "",
-        1,
-        *(part for path in _PATHS for part in (path, "")),
-    )
-    settle = ("name", *_ACTUAL, 1, "", "", "")
+    reserve = ("", "name", bytes(32), 60_000, "", 1, len(_PATHS), *_PATHS)
+    settle = ("name", bytes(32), 1, "", "", "")
 
     def nothing(_: str) -> None:
         connection.run("nothing", "acme", reserve)
@@ -176,12 +168,14 @@ def _nothing_in_redis(address: str) -> Operation:
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[str]:
+def _redis(folder: Path) -> Generator[str, None, None]:
     """A redis-server of our own, without persistence, on a socket."""
     socket = folder / "redis.sock"
     process = subprocess.Popen(
-        ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
-        + ["--save", ""],
+        [
+            *("redis-server", "--port", "0", "--unixsocket", str(socket)),
+            *("--dir", str(folder), "--save", ""),
+        ],
         stdout=subprocess.DEVNULL,
     )
     until = time.monotonic() + 10

@@ -21,11 +21,15 @@ class Amount(NamedTuple):
 
     def plus(self, other: Amount) -> Amount:
         """The sum, dimension by dimension."""
-        return Amount(*(a + b for a, b in zip(self, other, strict=True)))
+        return Amount(
+            self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3]
+        )
 
     def minus(self, other: Amount) -> Amount:
         """The difference, dimension by dimension; may be negative."""
-        return Amount(*(a - b for a, b in zip(self, other, strict=True)))
+        return Amount(
+            self[0] - other[0], self[1] - other[1], self[2] - other[2], self[3] - other[3]
+        )
 
     def excess_over(self, other: Amount) -> Amount:
         """How far this passes `other`, 0 where it does not."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits
 from agentkit.budgets.errors import ReservationConflict, ReservationUnknown, ScopeMissing
-from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.scope import Scope
 from agentkit.budgets.store import (
     Account,
@@ -84,6 +84,7 @@ class MemoryStore:
         self._tasks: OrderedDict[str, TaskRecord] = OrderedDict()
         self._calls: dict[str, dict[str, CallRecord]] = {}
         self._events: dict[str, list[EventRecord]] = {}
+        self._responses: dict[str, list[PaidResponse]] = {}
 
     @property
     def blocking(self) -> bool:
@@ -177,8 +178,11 @@ class MemoryStore:
         *,
         confirmed: bool = True,
         call: CallRecord | None = None,
+        response: PaidResponse | None = None,
     ) -> Settlement:
         with self._lock:
+            if response is not None:
+                self._responses.setdefault(response.task_id, []).append(response)
             settlement = self._settle(self._reservation(reservation_id), actual, confirmed)
             if call is not None and settlement.before != "settled":
                 self._calls.setdefault(call.task_id, {})[call.call_id] = call
@@ -220,6 +224,7 @@ class MemoryStore:
                 oldest, _ = self._tasks.popitem(last=False)
                 self._calls.pop(oldest, None)
                 self._events.pop(oldest, None)
+                self._responses.pop(oldest, None)
 
     def add_event(self, event: EventRecord) -> None:
         with self._lock:
@@ -243,6 +248,14 @@ class MemoryStore:
     def events(self, task_id: str) -> list[EventRecord]:
         with self._lock:
             return list(self._events.get(task_id, ()))
+
+    def responses(self, task_id: str) -> list[PaidResponse]:
+        with self._lock:
+            return list(self._responses.get(task_id, ()))
+
+    def forget_responses(self, task_id: str) -> None:
+        with self._lock:
+            self._responses.pop(task_id, None)
 
     def close(self) -> None:
         """Nothing to let go of."""

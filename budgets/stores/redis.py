@@ -20,7 +20,7 @@ from agentkit.budgets.errors import (
     ScopeMissing,
     StoreError,
 )
-from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.scope import Scope, scope_chain
 from agentkit.budgets.store import Account, Denial, Grant, Settlement
 from agentkit.budgets.stores.redis_connection import Argument, RedisConnection, Verb
@@ -40,7 +40,7 @@ _ORGS_REMEMBERED = 20_000
 _NO_ORG = "-"
 _SPAN_ROUNDS = 5
 _TASKS_A_PAGE = 200
-_SHORTEST_SETTLEMENT = 6
+_UNKNOWN = b"UNKNOWN"
 
 
 class RedisStore:
@@ -111,7 +111,7 @@ class RedisStore:
         lease_ms = int(lease_seconds * 1000)
         head = (self._now(), reservation_id, packed(worst), lease_ms, fingerprint, int(dispatched))
         match self._run_in_windows("reserve", org, head, paths):
-            case [b"GRANTED"]:
+            case b"GRANTED":
                 grant = Grant(reservation_id, "held", worst, False, dispatched)
             case [b"REPEATED", state, sent, held]:
                 first = amount_of_packed(held)
@@ -129,7 +129,7 @@ class RedisStore:
             return False
         lease_ms = int(lease_seconds * 1000)
         arguments = (self._now(), reservation_id, lease_ms, int(dispatched))
-        return self._redis.run("renew", org, arguments) == [b"RENEWED"]
+        return bool(self._redis.run("renew", org, arguments) == b"RENEWED")
 
     def settle(
         self,
@@ -138,7 +138,12 @@ class RedisStore:
         *,
         confirmed: bool = True,
         call: CallRecord | None = None,
+        response: PaidResponse | None = None,
     ) -> Settlement:
+        if response is not None:
+            key = self._redis.key(self._org_of_task(response.task_id), "paid", response.task_id)
+            head = f"{response.call_id} {response.fingerprint}\n".encode()
+            self._redis.ask("RPUSH", key, head + response.payload)
         arguments = (reservation_id, packed(actual), int(confirmed), *_call(call))
         return self._end("settle", reservation_id, arguments)
 
@@ -149,7 +154,7 @@ class RedisStore:
         ended: list[Settlement] = []
         for org in self._orgs_due():
             answers = self._redis.run("expire", org, (self._now(), limit - len(ended)))
-            ended.extend(settlement_of(answer) for answer in answers)
+            ended.extend(settlement_of(name.decode(), answer) for name, answer in answers)
             if len(ended) >= limit:
                 break
         return ended
@@ -211,6 +216,22 @@ class RedisStore:
         key = self._redis.key(self._org_of_task(task_id), "events", task_id)
         return [EventRecord(**json.loads(row)) for row in self._redis.ask("LRANGE", key, 0, -1)]
 
+    def responses(self, task_id: str) -> list[PaidResponse]:
+        key = self._redis.key(self._org_of_task(task_id), "paid", task_id)
+        found: list[PaidResponse] = []
+        for row in self._redis.ask("LRANGE", key, 0, -1):
+            head, _, payload = row.partition(b"\n")
+            call_id, _, fingerprint = head.decode().partition(" ")
+            found.append(
+                PaidResponse(
+                    task_id=task_id, call_id=call_id, fingerprint=fingerprint, payload=payload
+                )
+            )
+        return found
+
+    def forget_responses(self, task_id: str) -> None:
+        self._redis.ask("DEL", self._redis.key(self._org_of_task(task_id), "paid", task_id))
+
     def close(self) -> None:
         self._redis.close()
 
@@ -229,7 +250,7 @@ class RedisStore:
 
     def _run_in_windows(
         self, verb: Verb, org: str, head: Sequence[Argument], paths: Sequence[str]
-    ) -> list[Any]:
+    ) -> Any:
         """The script's answer, bringing it the spans of windows that have begun since."""
         spans: dict[str, str] = {}
         for _ in range(_SPAN_ROUNDS):
@@ -246,10 +267,10 @@ class RedisStore:
 
     def _end(self, verb: Verb, reservation_id: str, arguments: Sequence[Argument]) -> Settlement:
         org = self._org_holding("hold", reservation_id)
-        answer = [] if org is None else self._redis.run(verb, org, arguments)
-        if len(answer) < _SHORTEST_SETTLEMENT:
+        answer = _UNKNOWN if org is None else self._redis.run(verb, org, arguments)
+        if answer == _UNKNOWN:
             raise ReservationUnknown(reservation_id)
-        return settlement_of(answer)
+        return settlement_of(reservation_id, answer)
 
     def _orgs_due(self) -> list[str]:
         """The orgs with a lease that is over."""

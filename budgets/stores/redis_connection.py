@@ -67,7 +67,7 @@ class RedisConnection:
         for risk in self.risks:
             _log.warning("the ledger at %s: %s", self.where, risk)
 
-    def run(self, verb: Verb, org: str, arguments: Sequence[Argument]) -> list[Any]:
+    def run(self, verb: Verb, org: str, arguments: Sequence[Argument]) -> Any:
         """The answer of a verb's script in `org`; raises StoreError where the server fails."""
         with self.failing():
             try:
@@ -76,11 +76,10 @@ class RedisConnection:
                 self._client.script_load(self._sources[verb])
                 return self._evaluate(verb, org, arguments)
 
-    def _evaluate(self, verb: Verb, org: str, arguments: Sequence[Argument]) -> list[Any]:
-        answer: list[Any] = self._client.execute_command(
+    def _evaluate(self, verb: Verb, org: str, arguments: Sequence[Argument]) -> Any:
+        return self._client.execute_command(
             "EVALSHA", self._digests[verb], 1, _PREFIX % org, *arguments
         )
-        return answer
 
     def ask(self, *command: Argument) -> Any:
         """The answer of one plain command."""
@@ -174,7 +173,7 @@ def _client(url: str, where: str) -> Any:
 
 def _source(verb: Verb) -> str:
     if verb == "nothing":
-        return "return {}"
+        return "return 'NOTHING'"
     folder = files("agentkit.budgets.stores").joinpath("lua")
     common = folder.joinpath("common.lua").read_text(encoding="utf-8")
     return common + folder.joinpath(f"{verb}.lua").read_text(encoding="utf-8")

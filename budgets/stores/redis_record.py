@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 
 from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits
@@ -18,8 +18,10 @@ from agentkit.budgets.store import (
 )
 
 _FOUR = Struct("<4d")
-_RECORD = Struct("<14d")
+_SUMS = Struct("<9d")
+_RECORD_BYTES = Struct("<14d").size
 _NO_LIMIT = -1
+_SETTLEMENT_BYTES = 2 + 3 * _FOUR.size
 _STATES: dict[bytes, ReservationState] = {
     b"h": "held",
     b"s": "settled",
@@ -66,7 +68,7 @@ def scope_of(path: str, record: bytes) -> Scope:
         limits=_numbers(record)[3],
         window=_WINDOWS[kind],
         timezone=timezone,
-        thresholds=tuple(json.loads(thresholds)),
+        thresholds=_thresholds(thresholds.encode()),
     )
 
 
@@ -79,37 +81,52 @@ def denial_of(worst: Amount, path: str, dimension: int, record: bytes) -> Denial
     return Denial(path, DIMENSIONS[dimension], worst[dimension], available, limit, *sums)
 
 
-def settlement_of(answer: Sequence[bytes]) -> Settlement:
+def settlement_of(reservation_id: str, answer: bytes) -> Settlement:
     """How a reservation ended, and the scopes with limits that it moved."""
-    name, before, after, charged, charged_before, worst, *moved = answer
-    charge = amount_of_packed(charged)
-    added = charge.minus(amount_of_packed(charged_before))
-    pairs = zip(moved[::2], moved[1::2], strict=True)
+    before, after = answer[:1], answer[1:2]
+    charged, charged_before, worst = (amount_of_packed(answer[i : i + 32]) for i in (2, 34, 66))
+    overrun = NOTHING if before == after else overrun_of(worst, charged)
+    added = charged.minus(charged_before)
+    changes: list[Change] = []
+    start = _SETTLEMENT_BYTES
+    while start < len(answer):
+        path, record, start = _next_record(answer, start)
+        settled, held, _, limits = _numbers(record)
+        thresholds = _thresholds(record[record.rindex(b"\n") + 1 :])
+        changes.append(Change(path, limits, thresholds, settled.minus(added), settled, held))
     return Settlement(
-        name.decode(),
-        _STATES[before],
-        _STATES[after],
-        charge,
-        NOTHING if before == after else overrun_of(amount_of_packed(worst), charge),
-        tuple(_change(path.decode(), record, added) for path, record in pairs),
+        reservation_id, _STATES[before], _STATES[after], charged, overrun, tuple(changes)
     )
 
 
-def _change(path: str, record: bytes, added: Amount) -> Change:
-    settled, held, _, limits = _numbers(record)
-    thresholds = tuple(json.loads(_lines(record)[2]))
-    return Change(path, limits, thresholds, settled.minus(added), settled, held)
+def _next_record(answer: bytes, start: int) -> tuple[str, bytes, int]:
+    """A path, its record, and where the next one starts."""
+    first = answer.index(b"\n", start) + 1
+    end = first + _RECORD_BYTES
+    for _line in range(3):
+        end = answer.index(b"\n", end) + 1
+    return answer[start : first - 1].decode(), answer[first : end - 1], end
+
+
+@lru_cache(maxsize=256)
+def _thresholds(text: bytes) -> tuple[float, ...]:
+    return tuple(json.loads(text))
 
 
 def _numbers(record: bytes) -> tuple[Amount, Amount, int, Limits]:
     """Settled, held, unconfirmed nano-USD, limits."""
-    numbers = [int(number) for number in _RECORD.unpack_from(record)]
-    limits = Limits(*(None if limit == _NO_LIMIT else limit for limit in numbers[10:]))
-    if limits == UNLIMITED:
-        limits = UNLIMITED
-    return Amount(*numbers[:4]), Amount(*numbers[4:8]), numbers[8], limits
+    s1, s2, s3, s4, h1, h2, h3, h4, unconfirmed = _SUMS.unpack_from(record)
+    settled = Amount(int(s1), int(s2), int(s3), int(s4))
+    held = Amount(int(h1), int(h2), int(h3), int(h4))
+    return settled, held, int(unconfirmed), _limits(record[_RECORD_BYTES - 32 : _RECORD_BYTES])
+
+
+@lru_cache(maxsize=256)
+def _limits(raw: bytes) -> Limits:
+    limits = Limits(*(None if limit == _NO_LIMIT else int(limit) for limit in _FOUR.unpack(raw)))
+    return UNLIMITED if limits == UNLIMITED else limits
 
 
 def _lines(record: bytes) -> list[str]:
     """Birth and window key, window and time zone, thresholds."""
-    return record[_RECORD.size :].decode().split("\n")
+    return record[_RECORD_BYTES:].decode().split("\n")

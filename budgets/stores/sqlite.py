@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 from agentkit.budgets.amount import Amount, Limits
 from agentkit.budgets.errors import ReservationConflict, StoreError
-from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.scope import Scope
 from agentkit.budgets.store import Account, Denial, Grant, Settlement
 from agentkit.budgets.stores.sqlite_rows import (
@@ -199,8 +199,19 @@ class SqliteStore:
         *,
         confirmed: bool = True,
         call: CallRecord | None = None,
+        response: PaidResponse | None = None,
     ) -> Settlement:
         with self._write() as db:
+            if response is not None:
+                db.execute(
+                    "INSERT INTO response VALUES (?,?,?,?)",
+                    (
+                        response.task_id,
+                        response.call_id,
+                        response.fingerprint,
+                        response.payload,
+                    ),
+                )
             settlement = settle(db, reservation_id, actual, confirmed)
             if call is not None and settlement.before != "settled":
                 write_call(db, call)
@@ -294,6 +305,22 @@ class SqliteStore:
                 "SELECT record FROM event WHERE task_id = ? ORDER BY rowid", (task_id,)
             ).fetchall()
         return [EventRecord(**json.loads(row[0])) for row in rows]
+
+    def responses(self, task_id: str) -> list[PaidResponse]:
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT call_id, fingerprint, payload FROM response "
+                "WHERE task_id = ? ORDER BY rowid",
+                (task_id,),
+            ).fetchall()
+        return [
+            PaidResponse(task_id=task_id, call_id=call_id, fingerprint=print_, payload=payload)
+            for call_id, print_, payload in rows
+        ]
+
+    def forget_responses(self, task_id: str) -> None:
+        with self._write() as db:
+            db.execute("DELETE FROM response WHERE task_id = ?", (task_id,))
 
     def close(self) -> None:
         with self._lock:

@@ -35,4 +35,8 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS event (
         task_id TEXT NOT NULL, at REAL NOT NULL, record TEXT NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS event_task ON event (task_id)",
+    """CREATE TABLE IF NOT EXISTS response (
+        task_id TEXT NOT NULL, call_id TEXT NOT NULL, fingerprint TEXT NOT NULL,
+        payload BLOB NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS response_task ON response (task_id)",
 )

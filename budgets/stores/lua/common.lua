@@ -61,8 +61,9 @@ local function accounts(now, first, last)
 end
 
 -- Takes a hold off and puts `actual` on, in every account that is still the one it was made
--- against. Answers: id, states, charges after and before, worst case, then path and record of each
--- scope with limits.
+-- against. Answers one string, for every element of an answer costs the client time: the states
+-- before and after, the charges after and before, the worst case, then for each scope with limits
+-- its path, a newline, its record, a newline.
 local function finish(id, hold, after, actual)
   local before = sub(hold, 1, 1)
   local w1, w2, w3, w4 = read(FOUR, hold, 3)
@@ -77,7 +78,7 @@ local function finish(id, hold, after, actual)
     paths[#paths + 1], idents[#idents + 1] = path, ident
   end
   local records, writes = call('HMGET', SCOPES, unpack(paths)), {}
-  local answer = { id, before, after, actual, sub(hold, 35, 66), sub(hold, 3, 34) }
+  local answer = { before, after, actual, sub(hold, 35, 66), sub(hold, 3, 34) }
   for i = 1, #paths do
     local record, ident, past = records[i], idents[i], nil
     if record and sub(record, 113, 112 + #ident) ~= ident then
@@ -97,8 +98,7 @@ local function finish(id, hold, after, actual)
         writes[#writes + 1] = record
       end
       if l1 >= 0 or l2 >= 0 or l3 >= 0 or l4 >= 0 then
-        answer[#answer + 1] = paths[i]
-        answer[#answer + 1] = record
+        answer[#answer + 1] = paths[i] .. '\n' .. record .. '\n'
       end
     end
   end
@@ -106,23 +106,23 @@ local function finish(id, hold, after, actual)
   local ended = after .. sub(hold, 2, 34) .. actual .. sub(hold, 67)
   call('SET', prefix .. 'hold:' .. id, ended, 'EX', KEPT_SECONDS)
   if before == 'h' then call('ZREM', LEASES, id) end
-  return answer
+  return table.concat(answer)
 end
 
-local function unmoved(id, hold)
+local function unmoved(hold)
   local state, charged = sub(hold, 1, 1), sub(hold, 35, 66)
-  return { id, state, state, charged, charged, sub(hold, 3, 34) }
+  return state .. state .. charged .. charged .. sub(hold, 3, 34)
 end
 
 -- What a store's `charge` decides: settled stays; forfeited is corrected by a confirmed settle only.
 local function settle(id, hold, actual, confirmed)
   local state = sub(hold, 1, 1)
-  if state == 's' or (state == 'f' and not confirmed) then return unmoved(id, hold) end
+  if state == 's' or (state == 'f' and not confirmed) then return unmoved(hold) end
   return finish(id, hold, confirmed and 's' or 'f', actual)
 end
 
 local function release(id, hold)
-  if sub(hold, 1, 1) ~= 'h' then return unmoved(id, hold) end
+  if sub(hold, 1, 1) ~= 'h' then return unmoved(hold) end
   return finish(id, hold, 'r', pack(FOUR, 0, 0, 0, 0))
 end
 

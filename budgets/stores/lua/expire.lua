@@ -7,9 +7,9 @@ for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, ARGV[
   if not hold or sub(hold, 1, 1) ~= 'h' then
     call('ZREM', LEASES, id)
   elseif sub(hold, 2, 2) == '1' then
-    ended[#ended + 1] = settle(id, hold, sub(hold, 3, 34), false)
+    ended[#ended + 1] = { id, settle(id, hold, sub(hold, 3, 34), false) }
   else
-    ended[#ended + 1] = release(id, hold)
+    ended[#ended + 1] = { id, release(id, hold) }
   end
 end
 return ended

@@ -30,4 +30,4 @@ call('HSET', SCOPES, unpack(writes))
 local accounts_held = table.concat(lines) .. '\n'
 call('SET', key, 'h' .. ARGV[6] .. worst .. pack(FOUR, 0, 0, 0, 0) .. accounts_held .. ARGV[5])
 call('ZADD', LEASES, string.format('%.0f', now + tonumber(ARGV[4])), id)
-return { 'GRANTED' }
+return 'GRANTED'

@@ -20,4 +20,4 @@ for i = 5, #ARGV do
     end
   end
 end
-return {}
+return 'WRITTEN'
