@@ -6,6 +6,8 @@ import asyncio
 import copy
 import itertools
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ WEATHER: dict[str, Any] = {
 CALL = ('{"name": "get_weather"', ', "arguments": {"city": "', "Rome", '"}}')
 
 Scripted = Callable[..., LocalChatModel]
+ROOT = Path(__file__).parents[2]
 _numbers = itertools.count()
 
 
@@ -131,6 +134,24 @@ def test_the_grammar_takes_over_where_a_call_begins(scripted: Scripted) -> None:
     message = scripted(script).bind_tools([WEATHER]).invoke("hi", max_tokens=200)
     assert message.tool_calls[0]["name"] == "get_weather"
     assert message.tool_calls[0]["args"]["city"] in ("Paris", "Rome")
+
+
+def test_a_call_that_begins_as_no_tool_could_ends_freely_and_is_invalid(
+    scripted: Scripted,
+) -> None:
+    """The opening and what follows it are one token, so the grammar comes too late."""
+    model = scripted(["ok ", "<tool_call>x", "y"], markers=())
+    message = model.bind_tools([WEATHER]).invoke("hi")
+    assert (message.text, message.tool_calls) == ("ok", [])
+    assert message.invalid_tool_calls[0]["args"] == "xy"
+
+
+def test_importing_loads_neither_llama_cpp_nor_numpy() -> None:
+    code = (
+        "import sys, agentkit.models.local as m; m.local_model('pocket')\n"
+        "sys.exit(len({'llama_cpp', 'numpy', 'jinja2'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_text_before_a_call_is_free(scripted: Scripted) -> None:
