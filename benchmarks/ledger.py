@@ -1,8 +1,8 @@
 """How fast a ledger reserves and settles over four scopes, beside trips for nothing.
 
-Run `python benchmarks/ledger.py` for a table, `--json` for numbers. `noop_ops_s` is what the store's
-medium does alone: two lock rounds in memory, two empty transactions in SQLite, two scripts that
-return at once in Redis. `ratio` is how much of that the ledger keeps.
+Run `python benchmarks/ledger.py` for a table, `--json` for numbers. `noop_ops_s` is what the
+store's medium does alone: two lock rounds in memory, two empty transactions in SQLite, two scripts
+that return at once in Redis. `ratio` is how much of that the ledger keeps.
 """
 
 from __future__ import annotations
