@@ -78,6 +78,7 @@ CHECKS: tuple[Check, ...] = (
     _check(verbs.expired_reserve_is_given_back),
     _check(verbs.expiry_is_bounded),
     _check(verbs.renewed_lease_lives_on),
+    _check(verbs.sent_money_stays_sent),
     _check(verbs.held_lists_open_reservations),
     _check(verbs.unknown_reservation_is_told),
     _check(verbs.changes_show_limited_scopes),

@@ -270,6 +270,17 @@ def renewed_lease_lives_on(bench: Bench) -> None:
     bench.expect(not bench.store.renew("nobody", lease_seconds=9.0), "no lease was renewed")
 
 
+def sent_money_stays_sent(bench: Bench) -> None:
+    """A renewal of kept money that comes after the one that sent it does not unsend it."""
+    bench.scope("acme")
+    held = bench.hold(Amount(4), "acme", lease_seconds=bench.lease_seconds, dispatched=False)
+    for dispatched in (True, False):
+        bench.store.renew(held, lease_seconds=bench.lease_seconds, dispatched=dispatched)
+    bench.pass_lease()
+    bench.equal([s.after for s in bench.store.expire()], ["forfeited"], "the end of a sent one")
+    bench.sums("acme", settled=Amount(4))
+
+
 def held_lists_open_reservations(bench: Bench) -> None:
     """`held` shows what is open, its worst case and the seconds left, and nothing that ended."""
     bench.scope("acme")

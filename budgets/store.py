@@ -131,7 +131,10 @@ class Store(Protocol):
         ...
 
     def renew(self, reservation_id: str, *, lease_seconds: float, dispatched: bool = True) -> bool:
-        """Extend a lease from now; False where the reservation is no longer held."""
+        """Extend a lease from now; False where the reservation is no longer held.
+
+        What was sent stays sent, for an older renewal may arrive after the one that sends it.
+        """
         ...
 
     def settle(

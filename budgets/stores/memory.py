@@ -167,7 +167,7 @@ class MemoryStore:
             if reservation is None:
                 return False
             reservation.lease_until = self._clock() + lease_seconds
-            reservation.dispatched = dispatched
+            reservation.dispatched = reservation.dispatched or dispatched
             heapq.heappush(self._leases, (reservation.lease_until, reservation_id))
             return True
 

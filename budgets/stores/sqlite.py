@@ -186,7 +186,7 @@ class SqliteStore:
     def renew(self, reservation_id: str, *, lease_seconds: float, dispatched: bool = True) -> bool:
         with self._write() as db:
             changed = db.execute(
-                "UPDATE reservation SET lease_until = ?, dispatched = ? "
+                "UPDATE reservation SET lease_until = ?, dispatched = max(dispatched, ?) "
                 "WHERE id = ? AND state = 'held'",
                 (self._clock() + lease_seconds, dispatched, reservation_id),
             )

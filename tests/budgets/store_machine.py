@@ -138,7 +138,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert renewed == (entry.state == "held")
         if renewed:
             entry.until = self.clock.now_seconds + lease_seconds
-            entry.dispatched = dispatched
+            entry.dispatched = entry.dispatched or dispatched
 
     @precondition(lambda self: self.model.entries)
     @rule(data=st.data())
