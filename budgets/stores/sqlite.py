@@ -8,6 +8,7 @@ never on a crash of the process (https://www.sqlite.org/pragma.html#pragma_synch
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -56,6 +57,7 @@ class SqliteStore:
         self._clock = clock
         self._lock = threading.Lock()
         self._closed = False
+        self._pid = os.getpid()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
@@ -347,6 +349,11 @@ class SqliteStore:
 
     @contextmanager
     def _read(self) -> Generator[sqlite3.Connection, None, None]:
+        if self._pid != os.getpid():  # https://www.sqlite.org/howtocorrupt.html, section 2.6
+            raise StoreError(
+                f"the ledger {str(self._path)!r} was opened before this process was forked; "
+                "open it anew in each process"
+            )
         with self._lock:
             if self._closed:
                 raise StoreError(f"the ledger {str(self._path)!r} is closed")

@@ -15,12 +15,14 @@ from hypothesis.stateful import run_state_machine_as_test
 from agentkit.budgets import (
     Amount,
     Budget,
+    BudgetEvent,
     Ledger,
     Limits,
     Scope,
     Store,
     StoreError,
     TaskRecord,
+    Usage,
     open_store,
 )
 from agentkit.budgets.conformance import CHECKS, Check
@@ -28,6 +30,7 @@ from agentkit.budgets.scope import Window
 from agentkit.budgets.store import Denial, Grant
 from agentkit.budgets.stores.redis import RedisStore
 from agentkit.budgets.stores.redis_window import span_at
+from agentkit.budgets.task import CallPlan
 from tests.budgets.redis_server import RedisServer
 from tests.budgets.spender import start_spender
 from tests.budgets.store_machine import QUICK, StoreMachine
@@ -91,6 +94,35 @@ def test_another_process_can_end_a_reservation(empty_redis: RedisServer) -> None
     assert second.task("t") == first.task("t") is not None
     first.close()
     second.close()
+
+
+def test_whole_task_over_redis(empty_redis: RedisServer) -> None:
+    """A task is opened, clamped, landed and closed; another ledger reads what it cost."""
+    ledger, other = Ledger(empty_redis.address), Ledger(empty_redis.address)
+    ledger.set_limits("acme", Limits(tokens=1_000), window="month", timezone="Europe/Berlin")
+    events: list[BudgetEvent] = []
+    task = ledger.open_task(scope="acme/support", budget=Budget(tokens=300))
+    task.listen(events.append)
+    task.hold_landing(Amount(tokens=120, fresh_tokens=120, calls=1))
+    plan = CallPlan(
+        price=ledger.prices.price("pocket", "local"),
+        counted_input_tokens=100,
+        input_tokens=100,
+        wanted_output_tokens=500,
+    )
+    step = task.hold_call(plan)
+    assert step.max_output_tokens == 80
+    call = task.settle_call(step, Usage(input_tokens=100, output_tokens=70))
+    landing = task.hold_landing_call(plan)
+    task.forfeit_call(landing, status="cut", error="the stream ended early")
+    record = task.close("landed")
+    assert other.store.task(task.task_id) == record
+    assert other.store.calls(task.task_id)[0] == call
+    assert other.account("acme").settled.tokens == 170 + 120
+    assert other.account("acme").available.tokens == 710
+    assert [event.kind for event in events] == ["threshold", "landing", "threshold", "forfeit"]
+    ledger.close()
+    other.close()
 
 
 def test_reservation_over_two_orgs_is_refused(empty_redis: RedisServer) -> None:

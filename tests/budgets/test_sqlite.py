@@ -187,3 +187,23 @@ def test_half_a_verb_is_not_written(tmp_path: Path) -> None:
 def test_synchronous_is_full_or_normal(tmp_path: Path, synchronous: str) -> None:
     with pytest.raises(StoreError, match="use FULL or NORMAL"):
         SqliteStore(tmp_path / "ledger.db", synchronous=synchronous)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_process_may_not_use_the_connection(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from agentkit.budgets import Ledger, Limits, StoreError
+ledger = Ledger(sys.argv[1])
+ledger.set_limits("acme", Limits(calls=1))
+child = os.fork()
+if child == 0:
+    try:
+        ledger.account("acme")
+    except StoreError as error:
+        os._exit(7 if "open it anew in each process" in str(error) else 1)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ledger.account("acme").limits.calls)
+"""
+    process = start_python(code, _address(tmp_path / "ledger.db"))
+    assert process.communicate(timeout=60)[0] == "7 1\n"
