@@ -1,0 +1,83 @@
+"""Deterministic simulation of workers over a ledger: one seed replays one failure.
+
+Run `python benchmarks/simulate.py --seeds 1000` for a table, `--json` for numbers, `--first 77
+--seeds 1` to replay a seed, `--mutants` to see that broken copies of each verb are caught.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from agentkit.budgets.stores.memory import MemoryStore
+from agentkit.budgets.stores.sqlite import SqliteStore
+from benchmarks._mutants import MUTANTS
+from benchmarks._simulation import HARNESS, Outcome, Simulation, StoreFactory
+
+_FACTORIES: dict[str, StoreFactory] = {
+    "memory": MemoryStore,
+    "sqlite": lambda clock: SqliteStore(":memory:", synchronous="NORMAL", clock=clock),
+}
+_SHOWN = 10
+
+
+def main() -> int:
+    """Run the seeds; the exit status is 1 where a rule was broken or a mutant got away."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=1_000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--store", choices=sorted(_FACTORIES), default="memory")
+    parser.add_argument("--mutants", action="store_true", help="how soon broken verbs are caught")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    seeds = range(options.first, options.first + options.seeds)
+    report = (
+        {name: caught_after(factory, seeds) for name, factory in MUTANTS.items()}
+        if options.mutants
+        else simulate(_FACTORIES[options.store], seeds)
+    )
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        for name, value in report.items():
+            print(f"{name:40}{value!s}")
+    bad = None in report.values() if options.mutants else bool(report["violations"])
+    return int(bad)
+
+
+def simulate(factory: StoreFactory, seeds: range) -> dict[str, object]:
+    """What happened over `seeds`, and the first of those that broke a rule."""
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    broken: list[Outcome] = []
+    for seed in seeds:
+        outcome = Simulation(seed, factory).run()
+        counts.update(outcome.counts)
+        if outcome.violation is not None:
+            broken.append(outcome)
+    return {
+        "seeds": len(seeds),
+        "violations": len(broken),
+        **{name.replace(" ", "_"): count for name, count in sorted(counts.items())},
+        "seconds": round(time.monotonic() - began, 1),
+        "first_violations": {str(o.seed): str(o.violation) for o in broken[:_SHOWN]},
+    }
+
+
+def caught_after(factory: StoreFactory, seeds: range) -> tuple[int, str] | None:
+    """How many of `seeds` it took until a rule was broken, and which; None where none was."""
+    for number, seed in enumerate(seeds, start=1):
+        violation = Simulation(seed, factory).run().violation
+        if violation is not None and violation.rule != HARNESS:
+            return number, violation.rule
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
