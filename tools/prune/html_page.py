@@ -6,11 +6,13 @@ lexbor parses (through selectolax); nothing here interprets markup itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from typing import TYPE_CHECKING
 
 from agentkit.tools.prune.outline import Ask, Outline
 from agentkit.tools.prune.salience import is_trouble, salience
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborNode
 
 _HIDDEN = ["script", "style", "noscript", "template", "svg", "iframe", "link", "meta", "canvas"]
 _CHROME = frozenset({"nav", "footer", "aside", "header"})
@@ -31,6 +33,8 @@ _CHECK_EVERY = 512
 
 def html_outline(text: str, ask: Ask) -> Outline:
     """Blocks of text in the order of the page; links as `text <address>`."""
+    from selectolax.lexbor import LexborHTMLParser
+
     parser = LexborHTMLParser(text)
     parser.strip_tags(_HIDDEN)
     walk = _Walk()

@@ -31,7 +31,8 @@ class Outline:
     """Lines in the order of the observation.
 
     `unseen` counts the lines not even considered, `clipped` those that their pruner shortened;
-    `legend` explains the marks that the lines carry.
+    `legend` explains the marks that the lines carry. Between the rows of `tables`, which are the
+    numbers of their headers, gaps go unmarked: the header has the count.
     """
 
     unit: str = "lines"
@@ -43,6 +44,7 @@ class Outline:
     texts: list[str] = field(default_factory=list[str])
     scores: list[float] = field(default_factory=list[float])
     parents: list[int] = field(default_factory=list[int])
+    tables: set[int] = field(default_factory=set[int])
 
     def add(self, text: str, score: float, parent: int = -1) -> int:
         """Adds a line below the others; returns its number, for lines that stand under it."""
@@ -126,7 +128,8 @@ def _render(outline: Outline, chosen: Iterable[int]) -> Fit:
     expected = 0
     numbers = sorted(chosen)
     for number in numbers:
-        if outline.gaps and number > expected and number > 0:
+        in_table = outline.parents[number] in outline.tables
+        if outline.gaps and number > expected > 0 and not in_table:
             lines.append(_GAP)
         text = _clip(outline.texts[number], outline.clip_chars)
         clipped += text is not outline.texts[number]

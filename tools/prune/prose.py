@@ -34,7 +34,6 @@ def add_prose(outline: Outline, text: str, ask: Ask, *, indent: str, parent: int
     outline.unseen += len(lines) - len(numbers)
     heading = parent
     seen: set[str] = set()
-    previous = -1
     for number in numbers:
         ask.deadline.check()
         line = lines[number].strip()
@@ -43,8 +42,7 @@ def add_prose(outline: Outline, text: str, ask: Ask, *, indent: str, parent: int
         if len(line) > _REPEAT_CHARS:
             seen.add(line)
         gain = 30.0 * asked.get(number, 0.0)
-        base = 6.0 / (1 + len(outline.texts) / 10) + (2.0 if number == previous + 1 else 0.0)
-        previous = number
+        base = 6.0 / (1 + len(outline.texts) / 5)
         if _HEADING.match(line):
             heading = outline.add(indent + line[:_MAX_LINE_CHARS], 8.0 + gain + base, parent)
             continue
@@ -60,7 +58,7 @@ def _share(piece: str, ask: Ask) -> float:
 
 
 def _score(piece: str) -> float:
-    score = 10.0 * min(1.0, salience(piece)) + 8.0 * is_trouble(piece)
+    score = 20.0 * min(1.0, salience(piece)) + 8.0 * is_trouble(piece)
     score += 8.0 * (_FIELD.match(piece) is not None)
     return score / (1.0 + len(piece) / 400)
 

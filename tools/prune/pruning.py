@@ -12,16 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentkit.tools.errors import InvalidLimits
-from agentkit.tools.observation import cut
+from agentkit.tools.prune.decoding import MAX_INPUT_BYTES, binary_text, decoded
 from agentkit.tools.prune.detect import kind_of
 from agentkit.tools.prune.escapes import unescaped, unwrapped, without_blobs, without_repeats
 from agentkit.tools.prune.html_page import html_outline
-from agentkit.tools.prune.json_tree import enveloped, json_outline
+from agentkit.tools.prune.json_tree import enveloped, json_outline, parsed
 from agentkit.tools.prune.listing import listing_outline, search_outline, table_outline
 from agentkit.tools.prune.log_lines import log_outline
 from agentkit.tools.prune.outline import Ask, Fit, Outline, fit, whole
 from agentkit.tools.prune.prose import prose_outline
-from agentkit.tools.prune.pruned import Deadline, Kind, OutOfTime, Pruned
+from agentkit.tools.prune.pruned import Deadline, Kind, Pruned
 from agentkit.tools.prune.room import Room
 from agentkit.tools.prune.source import code_outline, diff_outline, trace_outline
 from agentkit.tools.prune.terms import Terms
@@ -31,10 +31,6 @@ Keep = Callable[[str], str]
 
 DEFAULT_MAX_TOKENS = 1_000
 DEFAULT_TIME_BUDGET_SECONDS = 2.0
-MAX_INPUT_BYTES = 8 * 1024 * 1024
-"""What a pruner looks at. Of longer observations it sees three quarters from the head, the rest
-from the tail; the keeper gets all of it."""
-
 _OUTLINES: dict[Kind, Callable[[str, Ask], Outline]] = {
     "code": code_outline,
     "diff": diff_outline,
@@ -47,18 +43,8 @@ _OUTLINES: dict[Kind, Callable[[str, Ask], Outline]] = {
     "text": prose_outline,
     "trace": trace_outline,
 }
-_BINARY_PROBE_BYTES = 8_192
-_SIGNATURES = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"%PDF", "application/pdf"),
-    (b"PK\x03\x04", "application/zip"),
-    (b"\x1f\x8b", "application/gzip"),
-    (b"SQLite format 3\0", "application/vnd.sqlite3"),
-    (b"\x7fELF", "application/x-elf"),
-)
 _FOOTER_TOKENS = 32
+_RECALL_EMPHASIS = 20.0
 _MAX_ENVELOPES = 4
 _ENVELOPE_PROBE_CHARS = 2_000
 
@@ -92,37 +78,36 @@ def prune(
     if not time_budget_seconds > 0:
         raise InvalidLimits(f"time_budget_seconds is {time_budget_seconds!r}; give more than 0")
     room.cost("")  # loads the encoding, outside the time budget
-    deadline = Deadline(time_budget_seconds)
-    if isinstance(text, bytes):
-        described = _binary(text)
-        if described is not None:
-            return _of_binary(described, len(text), room)
-    capped, original_bytes = _decoded(text)
-    observation = _Observation(
-        text=capped,
-        original_bytes=original_bytes,
-        is_capped=original_bytes > MAX_INPUT_BYTES,
-        kind=kind,
-    )
-    ask = Ask(terms=Terms.of(query), room=_inner(room), deadline=deadline)
-    try:
-        found = _shown(observation, ask, room)
-    except Exception as error:  # noqa: BLE001  a pruner must never cost the observation
-        _log.warning(
-            "pruning an observation of %d bytes failed (%s); it was cut instead",
-            original_bytes,
-            type(error).__name__,
-        )
-        found = _cut_down(observation, ask.room, type(error).__name__)
+    found = _found(text, Terms.of(query), room, kind, Deadline(time_budget_seconds))
     if found.pruned and keep is not None:
-        found.handle = keep(text if isinstance(text, str) else text.decode(errors="replace"))
-    return found.pruned_within(room, original_bytes)
+        _keep(found, text, keep)
+    return found.pruned_within(room)
+
+
+def about(text: str, query: str, room: Room) -> str:
+    """What a kept observation says about a query, which counts for more than all else here."""
+    terms = Terms.of(query, emphasis=_RECALL_EMPHASIS)
+    return (
+        _found(text, terms, room, None, Deadline(DEFAULT_TIME_BUDGET_SECONDS))
+        .pruned_within(room)
+        .text
+    )
+
+
+def readable(text: str) -> str:
+    """A kept observation with its escapes undone and JSON on many lines, for a range of them."""
+    essence = _essence(text)
+    if essence.lstrip()[:1] in ("{", "["):
+        try:
+            return json.dumps(parsed(essence), ensure_ascii=False, indent=1)
+        except (ValueError, RecursionError):
+            pass
+    return unescaped(essence)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Observation:
     text: str
-    original_bytes: int
     is_capped: bool
     kind: Kind | None
 
@@ -140,8 +125,9 @@ class _Found:
     note: str = ""
     handle: str | None = None
     failure: str | None = None
+    original_bytes: int = 0
 
-    def pruned_within(self, room: Room, original_bytes: int) -> Pruned:
+    def pruned_within(self, room: Room) -> Pruned:
         """The text with its last line, in any case within the bound."""
         left_out = self._left_out() if self.pruned else ""
         text = f"{self.text}\n{left_out}" if left_out and self.text else self.text or left_out
@@ -150,7 +136,7 @@ class _Found:
         return Pruned(
             text=text,
             kind=self.kind,
-            original_bytes=original_bytes,
+            original_bytes=self.original_bytes,
             kept_bytes=len(text.encode()),
             original_lines=self.original_lines,
             kept_lines=self.kept_lines,
@@ -184,41 +170,42 @@ def _inner(room: Room) -> Room:
     return Room(limit=max(1, room.limit - min(footer, room.limit // 2)), unit=room.unit)
 
 
-def _decoded(text: str | bytes) -> tuple[str, int]:
-    """The text that is looked at, fit to be sent, and the size of the whole."""
-    if isinstance(text, str):
-        found = cut(text, max_bytes=MAX_INPUT_BYTES)
-        return found.text, found.original_bytes
-    if len(text) > MAX_INPUT_BYTES:
-        tail = MAX_INPUT_BYTES // 4
-        head = text[: MAX_INPUT_BYTES - tail].decode(errors="replace")
-        shown = f"{head}\n…\n{text[-tail:].decode(errors='replace')}"
-    else:
-        shown = text.decode("utf-8-sig", errors="replace")
-    return shown.replace("\0", "?"), len(text)
+def _found(
+    text: str | bytes, terms: Terms, room: Room, kind: Kind | None, deadline: Deadline
+) -> _Found:
+    described = binary_text(text) if isinstance(text, bytes) else None
+    if described is not None:
+        return _Found(
+            text=described,
+            kind="binary",
+            pruned=False,
+            kept_lines=1,
+            original_lines=1,
+            original_bytes=len(text),
+        )
+    capped, original_bytes = decoded(text)
+    observation = _Observation(text=capped, is_capped=original_bytes > MAX_INPUT_BYTES, kind=kind)
+    ask = Ask(terms=terms, room=_inner(room), deadline=deadline)
+    try:
+        found = _shown(observation, ask, room)
+    except Exception as error:  # noqa: BLE001  a pruner must never cost the observation
+        _log.warning(
+            "pruning an observation of %d bytes failed (%s); it was cut instead",
+            original_bytes,
+            type(error).__name__,
+        )
+        found = _cut_down(observation, ask.room, type(error).__name__)
+    found.original_bytes = original_bytes
+    return found
 
 
-def _binary(data: bytes) -> str | None:
-    """What is said of bytes that are no text; None for text."""
-    probe = data[:_BINARY_PROBE_BYTES]
-    kind = next((f", {kind}" for start, kind in _SIGNATURES if data.startswith(start)), "")
-    bad = probe.decode(errors="replace").count("�")
-    if kind or b"\0" in probe or bad > len(probe) // 10:
-        return f"<binary, {len(data):,} bytes{kind}; not shown>"
-    return None
-
-
-def _of_binary(described: str, size: int, room: Room) -> Pruned:
-    text = described if room.holds(described) else room.cut(described)
-    return Pruned(
-        text=text,
-        kind="binary",
-        original_bytes=size,
-        kept_bytes=len(text.encode()),
-        original_lines=1,
-        kept_lines=0,
-        left_out=described,
-    )
+def _keep(found: _Found, text: str | bytes, keep: Keep) -> None:
+    """Gives the whole to the keeper; where that fails, the pruned text must do."""
+    try:
+        found.handle = keep(text if isinstance(text, str) else text.decode(errors="replace"))
+    except Exception as error:  # noqa: BLE001  a full disk must not cost the observation
+        _log.warning("an observation could not be kept (%s)", type(error).__name__)
+        found.failure = found.failure or f"not kept: {type(error).__name__}"
 
 
 def _shown(observation: _Observation, ask: Ask, room: Room) -> _Found:
@@ -315,5 +302,5 @@ def _cut_down(observation: _Observation, room: Room, failure: str) -> _Found:
         kept_lines=shown.count("\n") + 1,
         original_lines=lines,
         note=", cut",
-        failure="OutOfTime" if failure == OutOfTime.__name__ else failure,
+        failure=failure,
     )

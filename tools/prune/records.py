@@ -41,18 +41,24 @@ def add_table(outline: Outline, table: Table, ask: Ask, *, title: str, parent: i
     shown = Table(names=table.names[:_MAX_COLUMNS], columns=table.columns[:_MAX_COLUMNS])
     names = "|".join(_one_line(str(name)) for name in shown.names)
     head = outline.add(f"{title}[{table.rows}]: {names}", 30.0, parent)
+    outline.tables.add(head)
     if table.rows > _HEAD_ROWS:
         for note in _aggregates(shown, ask):
             outline.add(f"{indent} ({note})", 18.0, head)
     asked = _asked_rows(shown, ask)
-    rows = _candidates(shown, asked)
+    outliers = set[int]().union(*map(_outliers, shown.columns))
+    rows = _candidates(table.rows, asked.keys() | outliers)
     for number in rows:
         ask.deadline.check()
         cells = [cell_text(column[number]) for column in shown.columns]
         outline.clipped += sum(len(cell) > _MAX_CELL_CHARS for cell in cells)
         text = "|".join(cells)
         score = 40.0 * asked.get(number, 0.0) + 12.0 * is_trouble(text) + 6.0 * salience(text)
-        score += 10.0 / (1 + number / 4) + (4.0 if number == table.rows - 1 else 0.0)
+        score += (
+            14.0 * (number in outliers)
+            + 10.0 / (1 + number / 4)
+            + (4.0 if number == table.rows - 1 else 0.0)
+        )
         outline.add(f"{indent} {text}", score + 4.0, head)
     outline.unseen += table.rows - len(rows)
 
@@ -92,15 +98,10 @@ def _asked_rows(table: Table, ask: Ask) -> dict[int, float]:
     return {number: found[number] for number in best}
 
 
-def _candidates(table: Table, asked: dict[int, float]) -> list[int]:
-    rows = table.rows
+def _candidates(rows: int, telling: set[int]) -> list[int]:
+    """The first and last rows, an even sample, and those that tell something."""
     chosen = set(range(min(_HEAD_ROWS, rows))) | set(range(max(0, rows - _TAIL_ROWS), rows))
-    chosen |= asked.keys()
-    step = max(1, rows // _SAMPLED_ROWS)
-    chosen |= set(range(0, rows, step))
-    for column in table.columns:
-        chosen |= _outliers(column)
-    return sorted(chosen)
+    return sorted(chosen | telling | set(range(0, rows, max(1, rows // _SAMPLED_ROWS))))
 
 
 def _outliers(column: Sequence[object]) -> set[int]:
@@ -123,11 +124,9 @@ def _aggregates(table: Table, ask: Ask) -> list[str]:
         numbers = _numbers(column)
         if len(numbers) > len(column) // 2:
             total = sum(numbers)
-            notes.append(
-                f"{name}: {min(numbers):g} to {max(numbers):g}, sum {total:.10g}"
-                if abs(total) < 1e15
-                else f"{name}: {min(numbers):.15g} to {max(numbers):.15g}"
-            )
+            is_sum = abs(total) < 1e15 and not str(name).lower().endswith("id")
+            sum_text = f", sum {total:.12g}" if is_sum else ""
+            notes.append(f"{name}: {min(numbers):.12g} to {max(numbers):.12g}{sum_text}")
             continue
         counts = _counts(column)
         if counts and 1 < len(counts) <= _FEW_VALUES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from agentkit.tools.prune.escapes import without_repeats
 from agentkit.tools.prune.outline import Ask, Outline
 from agentkit.tools.prune.salience import is_trouble, salience
 
@@ -48,7 +47,7 @@ def code_outline(text: str, ask: Ask) -> Outline:
             blocks.pop()
         signature = _SIGNATURE.match(line, 0, 400) is not None
         score = 30.0 * asked.get(number, 0.0) + 4.0 * min(1.0, salience(body)) - indent * 0.1
-        score += 20.0 * signature + 10.0 * (_CONSTANT.match(line, 0, 200) is not None)
+        score += 20.0 * signature + 22.0 * (_CONSTANT.match(line, 0, 200) is not None)
         score += 6.0 * (_NOTE.search(line, 0, 400) is not None) + 3.0 * is_trouble(body)
         score -= 3.0 * (_COMMENT.match(line) is not None) - (_IMPORT.match(line) is not None)
         parent = blocks[-1][1] if blocks else -1
@@ -70,7 +69,7 @@ def diff_outline(text: str, ask: Ask) -> Outline:
         if line.startswith(("diff --git ", "Index: ")):
             file = hunk = outline.add(line, 40.0 + score)
         elif line.startswith("@@"):
-            hunk = outline.add(line, 25.0 + score, file)
+            hunk = outline.add(line, 3.0 + score, file)
         elif line.startswith(("--- ", "+++ ")):
             outline.add(line, (30.0 if file < 0 else 12.0) + score, file)
         elif line.startswith(("+", "-")):
@@ -124,8 +123,3 @@ def _widened(asked: dict[int, float], lines: int, *, reach: int) -> dict[int, fl
                 if 0 <= near < lines:
                     found[near] = max(found.get(near, 0.0), weight / (1.5 + distance))
     return found
-
-
-def repeated_frames(text: str) -> str:
-    """A trace with the frames of a recursion shown once."""
-    return "\n".join(without_repeats(text.split("\n")))

@@ -24,12 +24,13 @@ _MAX_HITS_PER_TERM = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The words of a query that say something, lower-cased, rare ones first."""
+    """The words of a query that say something, lower-cased; `emphasis` multiplies their weight."""
 
     words: tuple[str, ...] = ()
+    emphasis: float = 1.0
 
     @classmethod
-    def of(cls, query: str) -> Terms:
+    def of(cls, query: str, *, emphasis: float = 1.0) -> Terms:
         """At most 24 terms: identifiers and long words before short ones, no function words."""
         found: dict[str, None] = {}
         for match in _WORD.finditer(query[:_MAX_QUERY_CHARS].lower()):
@@ -38,14 +39,14 @@ class Terms:
                 if len(part) > 1 and part not in _COMMON:
                     found[part] = None
         ranked = sorted(found, key=lambda word: (word.isalpha(), -len(word)))
-        return cls(words=tuple(ranked[:_MAX_TERMS]))
+        return cls(words=tuple(ranked[:_MAX_TERMS]), emphasis=emphasis)
 
     def weight(self, text: str) -> float:
         """How much of the query one short text speaks of: the number of its terms found."""
         if not self.words:
             return 0.0
         lowered = text.lower()
-        return float(sum(word in lowered for word in self.words))
+        return self.emphasis * sum(word in lowered for word in self.words)
 
     def hits(self, lines: Sequence[str]) -> dict[int, float]:
         """The weights of the lines that speak of the query; a term seen everywhere weighs little.
@@ -59,7 +60,7 @@ class Terms:
         weights: dict[int, float] = {}
         for word in self.words:
             found = _lines_with(word, text, starts)
-            weight = 1.0 / (1.0 + math.log1p(len(found)) / 2)
+            weight = self.emphasis / (1.0 + math.log1p(len(found)) / 2)
             for index in found:
                 weights[index] = weights.get(index, 0.0) + weight
         return weights
