@@ -39,7 +39,7 @@ def demo(
     from pathlib import Path
 
     from agentkit.budgets.ledger import Ledger
-    from agentkit.cli.demo_table import demo_facts, live_table, print_closing
+    from agentkit.cli.demo_table import LiveTable, demo_facts, print_closing
     from agentkit.demo.performance import perform
 
     frontier, missing = frontier_here(wanted=not local_only)
@@ -50,10 +50,10 @@ def demo(
         if json:
             shown.extend(perform(book, frontier))
         else:
-            with live_table() as add_row:
-                for row in perform(book, frontier):
-                    shown.append(row)
-                    add_row(row)
+            table = LiveTable()
+            for row in perform(book, frontier):
+                shown.append(row)
+                table.add(row)
     finally:
         book.close()
     seconds = time.perf_counter() - started

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from decimal import Decimal
 
 from rich import box
-from rich.live import Live
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -18,29 +16,45 @@ from agentkit.cli.screen import cell, console, one_line
 from agentkit.cli.summary import format_count, plain_usd, result_facts
 from agentkit.demo.performance import MOST_USD, Shown
 
+_COLUMNS: tuple[tuple[str, int, JustifyMethod], ...] = (
+    ("request", 26, "left"),
+    ("call, and what it came to", 0, "left"),
+    ("outcome", 10, "left"),
+    ("tokens", 6, "right"),
+    ("cost", 7, "right"),
+    ("ms", 5, "right"),
+)
+"""Name, width in characters (0: what is left), side."""
+_LEFT_OUT_IF_NARROW = ("tokens", "ms")
+_NARROW_WIDTH = 100
+_GAP = 3
+_LEAST_WIDTH = 24
 _COLOURS = {"resolved": "green", "answered": "yellow", "landed": "cyan"}
 
 
-@contextmanager
-def live_table() -> Generator[Callable[[Shown], None]]:
-    """A function that adds a row; without a terminal the table is printed once, at the end."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("request", overflow="fold", ratio=3)
-    table.add_column("call, and what it came to", overflow="fold", ratio=5)
-    table.add_column("outcome", no_wrap=True)
-    for heading in ("tokens", "cost", "ms"):
-        table.add_column(heading, justify="right", no_wrap=True)
+class LiveTable:
+    """A table that grows on the screen: each row is printed once, when it is known."""
 
-    def add_row(shown: Shown) -> None:
-        table.add_row(*_cells(shown))
+    def __init__(self) -> None:
+        self._screen = console()
+        narrow = self._screen.width < _NARROW_WIDTH
+        self._columns = [c for c in _COLUMNS if not (narrow and c[0] in _LEFT_OUT_IF_NARROW)]
+        fixed = sum(width + _GAP for _, width, _ in self._columns if width)
+        self._flexible = max(_LEAST_WIDTH, self._screen.width - fixed - _GAP)
+        self._screen.print(self._table(head=True))
 
-    screen = console()
-    if not sys.stdout.isatty():
-        yield add_row
-        screen.print(table)
-        return
-    with Live(table, console=screen, vertical_overflow="visible", refresh_per_second=8):
-        yield add_row
+    def add(self, shown: Shown) -> None:
+        """Print the row of a request that has ended."""
+        table = self._table(head=False)
+        cells = _cells(shown)
+        table.add_row(*(cells[name] for name, _, _ in self._columns))
+        self._screen.print(table)
+
+    def _table(self, *, head: bool) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=head)
+        for name, width, justify in self._columns:
+            table.add_column(name, width=width or self._flexible, justify=justify, overflow="fold")
+        return table
 
 
 def print_closing(
@@ -54,15 +68,15 @@ def print_closing(
 
     line(_sums(shown, seconds))
     line(_judgement(shown))
-    doubted = [row for row in shown if row.doubts]
-    if doubted:
+    going = [row for row in shown if (row.escalated if frontier else row.doubts)]
+    if going:
         head = f"went up to {', '.join(frontier)}" if frontier else "would go up a tier"
         line()
-        line(f"{len(doubted)} {head}:")
-        for row in doubted:
+        line(f"{len(going)} {head}:")
+        for row in going:
             line(f"  {row.request.text}: {one_line(row.doubts[0])}")
-        if not frontier:
-            line(f"No tier is above the pocket model here, so nothing went up: {missing}.")
+    if not frontier:
+        line(f"No tier is above the pocket model here, so nothing went up: {missing}.")
     bounded = [row for row in shown if row.outcome in ("landed", "exhausted", "refused")]
     if bounded:
         line()
@@ -92,7 +106,7 @@ def demo_facts(
     }
 
 
-def _cells(shown: Shown) -> tuple[Text, ...]:
+def _cells(shown: Shown) -> dict[str, Text]:
     result = shown.result
     text = _call(shown)
     answer = result.answer if result and result.answer else _why_none(shown)
@@ -101,14 +115,14 @@ def _cells(shown: Shown) -> tuple[Text, ...]:
     outcome = Text(shown.outcome, style=_COLOURS.get(shown.outcome, "red"))
     if shown.doubts and shown.outcome in ("resolved", "answered"):
         outcome.append(" ↑" if shown.escalated else " ?", style="yellow")
-    return (
-        cell(shown.request.text),
-        cell(one_line(text, most_chars=300)),
-        outcome,
-        cell(format_count(usage.total_tokens) if usage else "0"),
-        cell(format_usd(nusd_from_usd(result.cost_usd)) if result else "$0"),
-        cell(f"{shown.seconds * 1000:.0f}"),
-    )
+    return {
+        "request": cell(shown.request.text),
+        "call, and what it came to": cell(one_line(text, most_chars=300)),
+        "outcome": outcome,
+        "tokens": cell(format_count(usage.total_tokens) if usage else "0"),
+        "cost": cell(format_usd(nusd_from_usd(result.cost_usd)) if result else "$0"),
+        "ms": cell(f"{shown.seconds * 1000:.0f}"),
+    }
 
 
 def _call(shown: Shown) -> str:
@@ -119,7 +133,7 @@ def _call(shown: Shown) -> str:
 
 
 def _why_none(shown: Shown) -> str:
-    return shown.doubts[-1] if shown.doubts else _reason(shown)
+    return shown.doubts[-1] if shown.doubts else _reason(shown).partition("; ")[0]
 
 
 def _reason(shown: Shown) -> str:

@@ -209,7 +209,7 @@ def _work_tools(world: World) -> tuple[Callable[..., str], ...]:
         if not alike:
             return f"{NOTHING}no work called {_said(object_name)}."
         row = alike[0]
-        return f"{row['title']} is a {row['kind']} by {row['creator']} ({row['year']})."
+        return f"{row['title']}: {row['kind']} by {row['creator']} ({row['year']})."
 
     def search_screening_event(
         movie_name: str = "",

@@ -58,7 +58,8 @@ class Shown:
     @property
     def escalated(self) -> bool:
         """True where a dearer tier was asked."""
-        return self.result is not None and self.result.escalations > 0
+        records = self.result.records if self.result else ()
+        return any(record.tier > 0 for record in records)
 
     @property
     def as_intended(self) -> bool:

@@ -77,9 +77,9 @@ REQUESTS = (
     DemoRequest(text="write a short poem about my cat"),
     DemoRequest(text="move my dentist appointment to friday morning"),
     DemoRequest(
-        text="will it rain in Seattle today",
-        tool="get_weather",
-        evidence="Yes: rain",
+        text="look up the novel Frankenstein",
+        tool="search_creative_work",
+        evidence="Mary Shelley",
         budget=Budget(calls=1),
         direct=False,
     ),
