@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -53,6 +54,8 @@ class StepDone:
     step: int
 
 
+Durability = Literal["sync", "async", "exit"]
+
 StreamEvent = TextDelta | StepDone | TaskResult
 
 
@@ -78,6 +81,7 @@ class Agent:
         checkpoint: str | Checkpointer | None = None,
         tool_limits: ExecutionLimits = _DEFAULT_LIMITS,
         max_steps: int = _DEFAULT_MAX_STEPS,
+        durability: Durability = "sync",
     ) -> None:
         """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
         to do about it.
@@ -97,6 +101,7 @@ class Agent:
         self._system_text = system
         self._tool_limits = tool_limits
         self._max_steps = max_steps
+        self._durability = _checked_durability(durability, self.budget)
         self._runs: dict[str, tuple[Run, LandingPlan | None]] = {}
         self._lock = threading.Lock()
         saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint
@@ -161,6 +166,7 @@ class Agent:
                 _inputs(request, run),
                 config,
                 stream_mode=["messages", "updates", "values"],
+                durability=self._durability_of(),
             ):
                 if mode == "values":
                     final = cast(AgentState, part)
@@ -184,6 +190,7 @@ class Agent:
                 _inputs(request, run),
                 config,
                 stream_mode=["messages", "updates", "values"],
+                durability=self._durability_of(),
             ):
                 if mode == "values":
                     final = cast(AgentState, part)
@@ -254,7 +261,8 @@ class Agent:
     ) -> tuple[Run, RunnableConfig]:
         if not request.strip():
             raise ConfigError("the request is empty; say what is to be done")
-        task_id = new_id()
+        digest = hashlib.sha256(request.encode("utf-8", "replace")).hexdigest()[:16]
+        task_id = self._cut_off(thread_id, digest) or new_id()
         thread_id = thread_id or task_id
         run = self._open(
             request,
@@ -263,8 +271,22 @@ class Agent:
             task_id=task_id,
             thread_id=thread_id,
             on_progress=on_progress,
+            digest=digest,
         )
         return run, self._config(thread_id)
+
+    def _cut_off(self, thread_id: str | None, digest: str) -> str | None:
+        """The task of the same request under this thread whose process died before any checkpoint.
+
+        Taking it up again finds the answers that it had paid for.
+        """
+        if thread_id is None or not self._saves:
+            return None
+        for task in self.ledger.store.tasks():
+            if task.thread_id == thread_id:
+                unfinished = task.outcome is None and task.request_digest == digest
+                return task.task_id if unfinished else None
+        return None
 
     def _take_up(
         self, thread_id: str, on_progress: OnProgress | None
@@ -275,7 +297,7 @@ class Agent:
         snapshot = self.graph.get_state(config)
         state = cast(AgentState, snapshot.values)
         task_id = state.get("task_id")
-        if not task_id or not snapshot.next:
+        if not task_id or not snapshot.tasks:  # `next` leaves out tasks with stored writes
             raise NotResumable(f"nothing is left to do under thread {thread_id!r}")
         run = self._open(
             begin(state).text,
@@ -296,6 +318,7 @@ class Agent:
         task_id: str,
         thread_id: str | None,
         on_progress: OnProgress | None,
+        digest: str = "",
     ) -> Run:
         self._require_prices()
         task = self.ledger.open_task(
@@ -305,6 +328,8 @@ class Agent:
             tags=tags,
             models=[tier.label for tier in self.tiers],
             thread_id=thread_id,
+            keep_responses=self._saves,
+            request_digest=digest,
         )
         trace = TaskTrace(task.record, agent_name=self.name)
         run = Run(task, trace, on_budget=self._on_budget, on_progress=on_progress)
@@ -337,13 +362,21 @@ class Agent:
 
     def _invoke(self, run: Run, inputs: AgentState | None, config: RunnableConfig) -> AgentState:
         with self._guard(run):
-            return cast(AgentState, self._graph.invoke(inputs, config))
+            return cast(
+                AgentState, self._graph.invoke(inputs, config, durability=self._durability_of())
+            )
 
     async def _ainvoke(
         self, run: Run, inputs: AgentState | None, config: RunnableConfig
     ) -> AgentState:
         with self._guard(run):
-            return cast(AgentState, await self._graph.ainvoke(inputs, config))
+            return cast(
+                AgentState,
+                await self._graph.ainvoke(inputs, config, durability=self._durability_of()),
+            )
+
+    def _durability_of(self) -> Durability | None:
+        return self._durability if self._saves else None
 
     def _guard(self, run: Run) -> _Guard:
         return _Guard(self, run)
@@ -387,6 +420,16 @@ class _Guard:
         failed = isinstance(error, Exception)
         reason = f"{type(error).__name__}: {error}" if failed else type(error).__name__
         self._agent.abandon(self._run, reason, failed=failed)
+
+
+def _checked_durability(durability: Durability, budget: Budget) -> Durability:
+    """With "exit" a dead process leaves no checkpoint, and its task would be paid anew."""
+    if durability == "exit" and any(limit is not None for limit in budget.limits):
+        raise ConfigError(
+            'durability="exit" keeps no checkpoint of a task that dies, so a budget cannot be held '
+            'over its resumption; use "sync" or "async"'
+        )
+    return durability
 
 
 def _inputs(request: str, run: Run) -> AgentState:

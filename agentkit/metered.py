@@ -18,7 +18,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
@@ -137,6 +137,9 @@ class MeteredChatModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         spans = CallSpans(self.task.task_id)
         streamed = StreamedCall(self.task, self._call(messages, kwargs, spans))
+        if (known := streamed.replayed()) is not None:
+            yield _whole(known)
+            return
         with streamed as held:
             arguments = self._stream_arguments(held, kwargs)
             chunks = self.tier.model._stream(messages, stop=stop, **arguments)
@@ -157,6 +160,9 @@ class MeteredChatModel(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         spans = CallSpans(self.task.task_id)
         streamed = StreamedCall(self.task, self._call(messages, kwargs, spans))
+        if (known := streamed.replayed()) is not None:
+            yield _whole(known)
+            return
         async with streamed as held:
             arguments = self._stream_arguments(held, kwargs)
             chunks = self.tier.model._astream(messages, stop=stop, **arguments)
@@ -205,6 +211,20 @@ def _result(reply: Reply) -> ChatResult:
     if isinstance(reply, ChatResult):
         return reply
     return ChatResult(generations=[ChatGeneration(message=reply)])
+
+
+def _whole(message: AIMessage) -> ChatGenerationChunk:
+    """A whole answer as one chunk."""
+    chunk = AIMessageChunk(
+        content=message.content,
+        additional_kwargs=message.additional_kwargs,
+        response_metadata=message.response_metadata,
+        tool_calls=message.tool_calls,
+        invalid_tool_calls=message.invalid_tool_calls,
+        usage_metadata=message.usage_metadata,
+        id=message.id,
+    )
+    return ChatGenerationChunk(message=chunk)
 
 
 def _unused(held: HeldCall, seconds: float | None) -> Any:  # noqa: ARG001  stands in for a sender

@@ -11,20 +11,26 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    message_chunk_to_message,
+)
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential_jitter
 
 from agentkit.budgets.errors import PriceUnknown
-from agentkit.budgets.journal import CallRecord, CallStatus, Purpose
+from agentkit.budgets.journal import CallRecord, CallStatus, PaidResponse, Purpose
 from agentkit.budgets.task import CallPlan, HeldCall, Task
 from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
 from agentkit.errors import PromptTooLong
 from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
 from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
 from agentkit.models.usage import usage_of
+from agentkit.replay import kept_response, replayed
 
 _ATTEMPTS = 4
 _LONGEST_WAIT_SECONDS = 20.0
@@ -79,6 +85,11 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
     limited and the model has no price, and the provider's own error once attempts are used up.
     """
     blocking = task.ledger.store.blocking
+    if task.has_responses:
+        known: tuple[AIMessage, CallRecord] | None
+        known = yield Blocking(partial(replayed, task, call), blocking)
+        if known is not None:
+            return known
     plan = _plan(task, call)
     attempt = 1
     while True:
@@ -122,6 +133,12 @@ class StreamedCall:
         self._usage: UsageMetadata | None = None
         self._finished = False
         self._tools: list[str] = []
+        self._message: AIMessageChunk | None = None
+
+    def replayed(self) -> AIMessage | None:
+        """The stored answer of a resumed task: then there is nothing to hold and to send."""
+        known = replayed(self._task, self._call)
+        return None if known is None else known[0]
 
     def __enter__(self) -> HeldCall:
         return drive(self._reserve())
@@ -135,6 +152,8 @@ class StreamedCall:
         if not isinstance(message, AIMessageChunk):
             raise TypeError(f"a chat model streamed a {type(message).__name__}")
         self._usage = add_usage(self._usage, message.usage_metadata)
+        if self._task.keeps_responses:
+            self._message = message if self._message is None else self._message + message
         told = {**(chunk.generation_info or {}), **message.response_metadata}
         ends = told.get("finish_reason") or told.get("stop_reason")
         self._finished = self._finished or bool(ends) or message.chunk_position == "last"
@@ -173,7 +192,9 @@ class StreamedCall:
         message = AIMessage("", usage_metadata=self._usage)
         usage = usage_of(message, cache_write=held.plan.cache_write)
         if usage is not None and usage.total_tokens > 0 and (error is None or self._finished):
-            record = self._task.settle_call(held, usage, tools_called=tuple(self._tools))
+            record = self._task.settle_call(
+                held, usage, tools_called=tuple(self._tools), response=self._response(held)
+            )
         elif error is None:
             record = self._task.forfeit_call(
                 held, status="cut", error="the stream carried no usage"
@@ -183,6 +204,14 @@ class StreamedCall:
             return
         if self._call.observer is not None:
             self._call.observer.end_call(record)
+
+    def _response(self, held: HeldCall) -> PaidResponse | None:
+        if self._message is None:
+            return None
+        whole = message_chunk_to_message(self._message)
+        if not isinstance(whole, AIMessage):
+            return None
+        return kept_response(self._task, self._call, held.call_id, whole)
 
 
 def message_of(reply: Reply) -> AIMessage:
@@ -250,6 +279,7 @@ def _settle(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRecord:
             confidence=review.confidence,
             accepted=review.accepted,
             reason=review.reason,
+            response=kept_response(task, call, held.call_id, message),
         )
     if call.observer is not None:
         call.observer.end_call(record)

@@ -95,6 +95,7 @@ CHECKS: tuple[Check, ...] = (
     _check(scopes.window_can_be_changed),
     _check(scopes.journal_is_read_back),
     _check(scopes.call_is_written_with_its_settlement),
+    _check(scopes.responses_are_kept_until_forgotten),
     _check(verbs.money_is_exact),
     _check(verbs.sums_follow_the_rule_of_charge),
     _check(scopes.closing_twice_is_harmless),

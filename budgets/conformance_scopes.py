@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentkit.budgets.amount import NOTHING, Amount, Limits
 from agentkit.budgets.conformance_bench import Bench, call_of, moved
 from agentkit.budgets.errors import ScopeMissing
-from agentkit.budgets.journal import EventRecord, TaskRecord
+from agentkit.budgets.journal import EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.scope import Scope
 from agentkit.budgets.usage import Usage
 
@@ -138,6 +138,28 @@ def journal_is_read_back(bench: Bench) -> None:
         store.add_event(event)
     bench.equal(store.events("t1"), events, "the events")
     bench.expect(not store.events("t0") and not store.calls("t0"), "another task has a journal")
+
+
+def responses_are_kept_until_forgotten(bench: Bench) -> None:
+    """A paid answer is stored with its settlement, byte for byte, until it is forgotten."""
+    store = bench.store
+    bench.scope("acme")
+    store.put_task(TaskRecord(task_id="t", scope="acme", started_at=1.0))
+    kept = []
+    for number in range(3):
+        reservation_id = bench.hold(Amount(10), "acme")
+        payload = bytes(range(256)) * number
+        kept.append(
+            PaidResponse(
+                task_id="t", call_id=reservation_id, fingerprint=f"f{number}", payload=payload
+            )
+        )
+        store.settle(reservation_id, Amount(3), response=kept[-1])
+    bench.equal(store.responses("t"), kept, "the stored answers")
+    bench.equal(store.responses("other"), [], "the answers of another task")
+    store.forget_responses("t")
+    store.forget_responses("t")
+    bench.equal(store.responses("t"), [], "the answers after they were forgotten")
 
 
 def call_is_written_with_its_settlement(bench: Bench) -> None:

@@ -65,6 +65,19 @@ class CallRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PaidResponse:
+    """An answer that was paid for, kept until its task ends: resuming does not pay again.
+
+    `fingerprint` names the request; `payload` is the answer as its writer serialized it.
+    """
+
+    task_id: str
+    call_id: str
+    fingerprint: str
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EventRecord:
     """Something worth telling in a task's story: an escalation, a threshold, a tool that failed."""
 
@@ -85,7 +98,8 @@ class TaskRecord:
     """One task: its limits when it opened, and its sums when it closed.
 
     `cost_nusd` includes `unconfirmed_nusd`, the part charged at the worst case because no usage
-    arrived. `outcome` is None while the task runs.
+    arrived. `outcome` is None while the task runs. `request_digest` tells a repeated request from
+    another one without keeping its text.
     """
 
     task_id: str
@@ -105,6 +119,7 @@ class TaskRecord:
     unconfirmed_nusd: int = 0
     trace_id: str = ""
     thread_id: str | None = None
+    request_digest: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""

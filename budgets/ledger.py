@@ -15,13 +15,14 @@ from dataclasses import replace
 from agentkit.budgets.amount import DIMENSIONS, Amount, Limits, check_amount
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
 from agentkit.budgets.event import BudgetEvent, EventKind
-from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.margin import TokenMargins
 from agentkit.budgets.price import PriceBook
 from agentkit.budgets.scope import Scope, Window, scope_chain
 from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, Store
 from agentkit.budgets.stores import open_store
-from agentkit.budgets.task import OnBudgetEvent, Task, denied, new_id
+from agentkit.budgets.task import LANDING_SUFFIX, OnBudgetEvent, Task, denied, new_id
+from agentkit.budgets.usage import Usage
 
 _log = logging.getLogger("agentkit.budgets")
 
@@ -98,8 +99,14 @@ class Ledger:
         on_event: OnBudgetEvent | None = None,
         models: Sequence[str] = (),
         thread_id: str | None = None,
+        keep_responses: bool = False,
+        request_digest: str = "",
     ) -> Task:
-        """A task that spends under `scope`; the same `task_id` again takes up where it was."""
+        """A task that spends under `scope`; the same `task_id` again takes up where it was.
+
+        `keep_responses` stores each paid answer until the task ends, so that resuming it does not
+        pay again. Calls that a dead process left open are charged at their worst case.
+        """
         budget = budget or Budget()
         task_id = task_id or new_id()
         known = self.store.task(task_id)
@@ -119,11 +126,22 @@ class Ledger:
                 models=tuple(models),
                 tags=dict(tags or {}),
                 thread_id=thread_id,
+                request_digest=request_digest,
             )
         )
         self.store.put_task(record)
-        calls = self.store.calls(task_id) if known is not None else []
-        task = Task(self, record=record, budget=budget, path=path, chain=chain, calls=calls)
+        if known is not None:
+            self._forfeit_abandoned(record)
+        task = Task(
+            self,
+            record=record,
+            budget=budget,
+            path=path,
+            chain=chain,
+            calls=self.store.calls(task_id) if known is not None else (),
+            keep_responses=keep_responses,
+            responses=self.store.responses(task_id) if known is not None else (),
+        )
         self._listeners[path] = task.hear
         if on_event is not None:
             task.listen(on_event)
@@ -184,13 +202,20 @@ class Ledger:
         return self.store.renew(reservation_id, lease_seconds=lease_seconds, dispatched=dispatched)
 
     def settle(
-        self, reservation_id: str, actual: Amount, *, call: CallRecord | None = None
+        self,
+        reservation_id: str,
+        actual: Amount,
+        *,
+        call: CallRecord | None = None,
+        response: PaidResponse | None = None,
     ) -> Settlement:
         """Charge what the call really took. A second settle changes nothing.
 
         Raises InvalidLimit for a negative or absurd `actual`: then the lease ends in a forfeit.
         """
-        settlement = self.store.settle(reservation_id, check_amount(actual), call=call)
+        settlement = self.store.settle(
+            reservation_id, check_amount(actual), call=call, response=response
+        )
         self._announce(settlement)
         return settlement
 
@@ -218,11 +243,31 @@ class Ledger:
                 return []
             self._next_expiry = now + _EXPIRE_EVERY_SECONDS
         ended = self.store.expire(_EXPIRED_AT_ONCE)
+        for settlement in ended:
+            self._write_lost(settlement)
         if len(ended) == _EXPIRED_AT_ONCE:
             self._next_expiry = now
         for settlement in ended:
             self._announce(settlement)
         return ended
+
+    def _forfeit_abandoned(self, task: TaskRecord) -> None:
+        """Charge what a dead process of `task` left open; its answer, if stored, corrects it."""
+        for reservation_id, worst, _ in self.store.held():
+            if reservation_id.startswith(f"{task.task_id}.") and not _is_landing(reservation_id):
+                call = _lost_call(reservation_id, worst, task)
+                self.forfeit(reservation_id, worst, call=call)
+
+    def _write_lost(self, settlement: Settlement) -> None:
+        """A call that ran out of its lease has nobody left to write its record."""
+        if settlement.after != "forfeited" or settlement.before != "held":
+            return
+        task = self.store.task(settlement.reservation_id.partition(".")[0])
+        if task is not None:
+            call = _lost_call(settlement.reservation_id, settlement.charged, task)
+            self.store.settle(
+                settlement.reservation_id, settlement.charged, confirmed=False, call=call
+            )
 
     def announce_breach(self, denial: Denial) -> None:
         """Tell the owners of a scope that a reservation was denied."""
@@ -338,3 +383,27 @@ def _tell(listener: OnBudgetEvent, event: BudgetEvent) -> None:
         listener(event)
     except Exception:  # noqa: BLE001  # a listener's fault must never undo or stop a settlement
         _log.exception("a budget listener failed on a %s event", event.kind)
+
+
+def _is_landing(reservation_id: str) -> bool:
+    return LANDING_SUFFIX in reservation_id
+
+
+def _lost_call(reservation_id: str, worst: Amount, task: TaskRecord) -> CallRecord:
+    """The record of a call whose process died before it could write one."""
+    _, _, rest = reservation_id.partition(".")
+    index = rest.partition(".")[0]
+    return CallRecord(
+        call_id=reservation_id,
+        task_id=task.task_id,
+        scope=task.scope,
+        step=0,
+        index=int(index) if index.isdigit() else 0,
+        purpose="landing" if _is_landing(reservation_id) else "step",
+        status="cut",
+        error="the process ended before the answer was settled",
+        usage=Usage(input_tokens=worst.tokens),
+        cost_nusd=worst.nusd,
+        confirmed=False,
+        tags=task.tags,
+    )

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from agentkit.budgets.amount import NOTHING, Amount, Limits
 from agentkit.budgets.errors import Dimension
-from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.scope import Scope
 
 ReservationState = Literal["held", "settled", "released", "forfeited"]
@@ -144,8 +144,12 @@ class Store(Protocol):
         *,
         confirmed: bool = True,
         call: CallRecord | None = None,
+        response: PaidResponse | None = None,
     ) -> Settlement:
-        """Charge `actual`, give back the rest, and write `call` in the same transaction.
+        """Charge `actual`, give back the rest, and write `call` and `response` with it.
+
+        All in one transaction, or, where a store has none, the response first: an answer that was
+        paid for is never lost while its charge stays.
 
         Not confirmed means forfeited: a later, confirmed settle corrects it. A settled reservation
         is not moved again. Raises ReservationUnknown.
@@ -186,6 +190,14 @@ class Store(Protocol):
 
     def events(self, task_id: str) -> list[EventRecord]:
         """A task's story in order."""
+        ...
+
+    def responses(self, task_id: str) -> list[PaidResponse]:
+        """The answers kept for a task, in the order in which they were paid."""
+        ...
+
+    def forget_responses(self, task_id: str) -> None:
+        """Delete the answers of a task that will not be resumed."""
         ...
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from agentkit.budgets.journal import (
     CallStatus,
     EventRecord,
     Outcome,
+    PaidResponse,
     Purpose,
     TaskRecord,
 )
@@ -28,6 +29,8 @@ from agentkit.budgets.usage import Usage
 
 if TYPE_CHECKING:
     from agentkit.budgets.ledger import Ledger
+
+LANDING_SUFFIX = ".landing"
 
 OnBudgetEvent = Callable[[BudgetEvent], Decision | None]
 
@@ -107,6 +110,8 @@ class Task:
         path: str,
         chain: Sequence[str],
         calls: Iterable[CallRecord] = (),
+        keep_responses: bool = False,
+        responses: Iterable[PaidResponse] = (),
     ) -> None:
         self.ledger = ledger
         self.budget = budget
@@ -122,6 +127,8 @@ class Task:
         self._landing: tuple[str, Amount] | None = None
         self._landing_renewed = 0.0
         self._pending: Literal["land", "stop"] | None = None
+        self._keep_responses = keep_responses
+        self._responses = list(responses)
         self._lock = threading.RLock()
 
     @property
@@ -155,6 +162,49 @@ class Task:
         """The calls that have ended, in the order they were begun."""
         with self._lock:
             return sorted(self._calls.values(), key=lambda call: call.index)
+
+    @property
+    def keeps_responses(self) -> bool:
+        """True where each paid answer is stored until the task ends."""
+        return self._keep_responses
+
+    @property
+    def has_responses(self) -> bool:
+        """True for a resumed task that has stored answers left."""
+        return bool(self._responses)
+
+    def take_response(self, fingerprint: str) -> PaidResponse | None:
+        """The first stored answer to the request `fingerprint`, which is then used up."""
+        with self._lock:
+            for at, response in enumerate(self._responses):
+                if response.fingerprint == fingerprint:
+                    return self._responses.pop(at)
+        return None
+
+    def recover_call(
+        self, call_id: str, usage: Usage | None, model: str, provider: str
+    ) -> CallRecord | None:
+        """The record of a stored answer; where its charge was lost, it is settled from `usage`."""
+        record = self._calls.get(call_id)
+        if record is None or (not record.confirmed and usage is not None):
+            price = self.ledger.prices.price(model, provider)
+            if record is None or usage is None:
+                return None
+            record = replace(
+                record,
+                model=model,
+                provider=provider,
+                status="ok",
+                error=None,
+                usage=usage,
+                cost_nusd=price.cost_nusd(usage),
+                cost_source=price.source,
+                confirmed=True,
+            )
+            self._keep(record)
+            charged = amount_of(usage, cost_nusd=record.cost_nusd)
+            self.ledger.settle(call_id, charged, call=record)
+        return record
 
     @property
     def wish(self) -> Literal["land", "stop"] | None:
@@ -300,6 +350,7 @@ class Task:
         confidence: float | None = None,
         accepted: bool | None = None,
         reason: str | None = None,
+        response: PaidResponse | None = None,
     ) -> CallRecord:
         """Charge reported usage, learn from it, and write the call's record with it.
 
@@ -318,7 +369,8 @@ class Task:
             reason=reason,
         )
         self._keep(record)
-        self.ledger.settle(held.call_id, amount_of(usage, cost_nusd=cost), call=record)
+        charged = amount_of(usage, cost_nusd=cost)
+        self.ledger.settle(held.call_id, charged, call=record, response=response)
         self.ledger.margins.learn(
             counted_tokens=held.plan.counted_input_tokens,
             reported_tokens=usage.input_tokens,
@@ -396,13 +448,15 @@ class Task:
         )
         self._record = record
         self.ledger.close_task(self, record, keep_scope=resumable)
+        if self._keep_responses and not resumable:
+            self.ledger.store.forget_responses(self.task_id)
         return record
 
     def _reserve_landing(self, worst: Amount) -> Grant | Denial:
         """A landing reserve that is whole: what an earlier run sent is not taken again."""
         for run in itertools.count(1):
             answer = self.ledger.try_reserve(
-                f"{self.task_id}.landing" + (f".{run}" if run > 1 else ""),
+                f"{self.task_id}{LANDING_SUFFIX}" + (f".{run}" if run > 1 else ""),
                 worst,
                 self._chain,
                 lease_seconds=self._landing_lease(),
