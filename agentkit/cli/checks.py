@@ -17,6 +17,7 @@ from typing import Literal
 
 from agentkit.cli.screen import one_line
 from agentkit.cli.settings import Flags, Settings, read_settings, sqlite_file
+from agentkit.errors import ConfigError
 
 State = Literal["ok", "absent", "broken"]
 
@@ -53,7 +54,7 @@ def run_checks(flags: Flags) -> Iterator[Check]:
     yield _guarded("token tables", _token_tables, "install agentkit again: its tables are missing")
     yield _guarded("SQLite", _sqlite, "use a Python with SQLite 3.35 or later")
     if isinstance(settings, Settings):
-        yield _ledger(settings)
+        yield _ledger(settings, flags)
     yield _terminal()
 
 
@@ -215,10 +216,15 @@ def _sqlite() -> str:
     return f"{sqlite3.sqlite_version}, WAL works"
 
 
-def _ledger(settings: Settings) -> Check:
+def _ledger(settings: Settings, flags: Flags) -> Check:
     from agentkit.cli.assembly import is_absent, open_ledger
+    from agentkit.cli.trust import require_trusted_ledger
 
     name, advice = "ledger", "name another with --ledger sqlite:///file.db"
+    try:
+        require_trusted_ledger(settings, flags, ask=False)
+    except ConfigError as error:
+        return Check(name=name, state="absent", detail=one_line(str(error), most_chars=400))
     if not is_absent(settings):
         try:
             with open_ledger(settings) as book:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentkit.cli.assembly import open_agent, open_ledger
@@ -14,7 +16,7 @@ from agentkit.cli.screen import emit, note, one_line, say
 from agentkit.cli.settings import Flags, Settings
 from agentkit.cli.stored import find_task, require_ledger
 from agentkit.cli.summary import closing_line, plain_usd, result_facts
-from agentkit.cli.trust import require_trust
+from agentkit.cli.trust import require_trust, require_trusted_ledger
 from agentkit.errors import ConfigError, NotResumable
 
 if TYPE_CHECKING:
@@ -68,18 +70,20 @@ class Session:
         settings = self._settings
         if settings.checkpoint is None:
             raise NotResumable("nothing was kept to resume from: checkpoints are off")
+        require_trusted_ledger(settings, self._flags, ask=not self._as_json)
         require_ledger(settings)
-        require_trust(settings, self._flags, ask=not self._as_json)
         with open_ledger(settings) as ledger:
             record = find_task(ledger, wanted)
             _require_unfinished(record)
+            settings = replace(settings, models=settings.models or record.models)
+            require_trust(settings, self._flags, ask=not self._as_json)
             thread = record.thread_id or record.task_id
 
             def work(agent: Agent, on_progress: OnProgress | None) -> TaskResult:
                 return agent.resume(thread, on_progress=on_progress)
 
-            budget = settings.make_budget(_limits_of(record))
-            return self._carry_out(work, ledger, budget, settings.models or record.models, thread)
+            budget = settings.make_budget(record.budget)
+            return self._carry_out(work, ledger, budget, settings.models, thread)
 
     def _carry_out(
         self,
@@ -180,10 +184,6 @@ def _require_unfinished(record: TaskRecord) -> None:
         )
 
 
-def _limits_of(record: TaskRecord) -> dict[str, Any]:
-    return dict(record.budget)
-
-
 def _usd(record: TaskRecord | None) -> str:
     from agentkit.budgets.money import usd_from_nusd
 
@@ -206,6 +206,9 @@ def _ended_by_signal() -> Generator[None]:
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():  # only that one may set them
+        yield
+        return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield

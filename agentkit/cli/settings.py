@@ -63,6 +63,11 @@ class Settings:
     prices: Path | None
     trace: str | None
 
+    @property
+    def spends_money(self) -> bool:
+        """False where all models run on this machine."""
+        return any(not model.startswith("local:") for model in self.models)
+
     def make_budget(self, recorded: Mapping[str, Any] | None = None) -> Budget:
         """The budget of a run: flags over the project file, or over what a resumed task recorded.
 
@@ -70,7 +75,7 @@ class Settings:
         """
         merged = {**(self.file_limits if recorded is None else recorded), **self.flag_limits}
         unlimited = recorded is None and all(merged.get(name) is None for name in _LIMITS)
-        if unlimited and any(not model.startswith("local:") for model in self.models):
+        if unlimited and self.spends_money:
             merged["usd"] = DEFAULT_USD
         return Budget(**merged)
 

@@ -23,12 +23,16 @@ def tasks(
     ] = None,
     ledger: options.LedgerAddress = None,
     config: options.Config = None,
+    trust_config: options.Trust = False,
     json: options.Json = False,
 ) -> int:
     """List the latest tasks: outcome, cost, calls, tokens."""
     from agentkit.cli.assembly import is_absent, open_ledger
+    from agentkit.cli.trust import require_trusted_ledger
 
-    settings = read_settings(Flags(config=config, ledger=ledger))
+    flags = Flags(config=config, trust_config=trust_config, ledger=ledger)
+    settings = read_settings(flags)
+    require_trusted_ledger(settings, flags, ask=not json)
     if is_absent(settings):
         found: Sequence[TaskRecord] = ()
     else:
@@ -47,14 +51,18 @@ def show(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task's id, or its beginning.")],
     ledger: options.LedgerAddress = None,
     config: options.Config = None,
+    trust_config: options.Trust = False,
     json: options.Json = False,
 ) -> int:
     """Show one task: each call with tier, tokens, cost, tools and confidence, and its events."""
     from agentkit.cli.assembly import open_ledger
     from agentkit.cli.stored import find_task, require_ledger
     from agentkit.cli.story import print_story
+    from agentkit.cli.trust import require_trusted_ledger
 
-    settings = read_settings(Flags(config=config, ledger=ledger))
+    flags = Flags(config=config, trust_config=trust_config, ledger=ledger)
+    settings = read_settings(flags)
+    require_trusted_ledger(settings, flags, ask=not json)
     require_ledger(settings)
     with open_ledger(settings) as book:
         record = find_task(book, task)

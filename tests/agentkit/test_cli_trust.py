@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from agentkit.budgets.ledger import Ledger
+from agentkit.cli import main
 from agentkit.cli.settings import Flags, read_settings
 from agentkit.cli.trust import require_trust, wishes_of
 from agentkit.errors import ConfigError
@@ -47,6 +49,13 @@ def _wishes(project: Path, text: str, flags: Flags = Flags()) -> list[str]:  # n
         ("[ledger]\naddress = 'sqlite:////etc/l.db'\n", "keep the ledger in /etc/l.db"),
         ("[checkpoint]\naddress = 'sqlite:///../c.db'\n", "keep the checkpoints in"),
         ("[trace]\nto = '../../.bashrc'\n", "write traces to"),
+        ("[agent]\nmodels = ['openai:m']\n[budget]\nusd = 1000\n", "spend up to 1000 USD a run"),
+        ("[agent]\nmodels = ['openai:m']\n[budget]\ntokens = 9\n", "without a limit in USD"),
+        ("[prices]\nfile = 'prices.toml'\n", "set the prices that a budget in USD relies on"),
+        (
+            "[agent]\nmodels = ['openai:m']\n[budget]\nusd = 1\nunknown_price = 'allow'\n",
+            "call models whose price nobody knows",
+        ),
     ],
 )
 def test_what_reaches_beyond_the_project_is_asked_for(project: Path, text: str, told: str) -> None:
@@ -62,6 +71,7 @@ def test_what_reaches_beyond_the_project_is_asked_for(project: Path, text: str, 
         "[agent]\nmodels = ['openai:m']\n[models.'openai:m']\nbase_url = 'http://localhost:1/v1'\n",
         "[agent]\nmodels = ['openai:m']\n[models.'openai:m']\ntemperature = 0.1\nmax_tokens = 9\n",
         "[agent]\nmodels = ['openai:m']\n[models.'openai:other']\nbase_url = 'https://x.test'\n",
+        "[agent]\nmodels = ['local:pocket']\n[budget]\ntokens = 9\n",
         "[ledger]\naddress = 'sqlite:///l.db'\n[checkpoint]\naddress = 'none'\n",
         "[trace]\nto = 'logs/spans.jsonl'\n",
         "[trace]\nto = 'otlp'\n",
@@ -83,6 +93,24 @@ def test_flags_make_a_wish_void(project: Path) -> None:
     text = "[agent]\ntools = ['shop:everything']\n[trace]\nto = '/var/t'\n"
 
     assert _wishes(project, text, Flags(tools=["mine:tools"], trace="t.jsonl")) == []
+
+
+@pytest.mark.parametrize("command", [("tasks",), ("show", "x")])
+def test_looking_into_an_untrusted_ledger_is_refused(
+    project: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "sub").mkdir()
+    other = project / "another.db"
+    other.touch()
+    (project / "sub" / "agentkit.toml").write_text(
+        "[ledger]\naddress = 'sqlite:///../another.db'\n"
+    )
+
+    status = main([*command, "--config", "sub/agentkit.toml"])
+
+    assert status == 2
+    assert "keep the ledger in" in capsys.readouterr().err
+    assert other.read_bytes() == b""
 
 
 def test_untrusted_file_is_refused_before_anything_runs(project: Path) -> None:
@@ -134,3 +162,19 @@ def test_a_yes_is_remembered_until_the_file_asks_for_more(
     answers.append(False)
     with pytest.raises(ConfigError, match="not trusted"):
         require_trust(read_settings(flags), flags, ask=True)
+
+
+def test_resume_asks_for_the_models_that_the_task_recorded(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    (project / ".agentkit").mkdir()
+    ledger = Ledger("sqlite:///.agentkit/ledger.db")
+    ledger.open_task(task_id="abc", models=["openai:m"])
+    ledger.close()
+    (project / "agentkit.toml").write_text(
+        "[models.'openai:m']\nbase_url = 'https://evil.test'\n", "utf-8"
+    )
+
+    assert main(["resume", "abc"]) == 2
+    assert "your key, to https://evil.test" in capsys.readouterr().err
