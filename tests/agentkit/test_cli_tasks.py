@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from agentkit.budgets.budget import Budget
+from agentkit.budgets.call_plan import CallPlan
 from agentkit.budgets.journal import EventRecord, TaskRecord
 from agentkit.budgets.ledger import Ledger
 from agentkit.budgets.price import Price, Rates
-from agentkit.budgets.task import CallPlan, Task
+from agentkit.budgets.task import Task
 from agentkit.budgets.usage import Usage
 from agentkit.cli import main
 
