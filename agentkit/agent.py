@@ -28,7 +28,7 @@ from agentkit.nodes.prepare import begin, prepare
 from agentkit.nodes.think import think
 from agentkit.result import TaskResult, result_of
 from agentkit.run import OnProgress, Run
-from agentkit.state import AgentState
+from agentkit.state import AgentState, fresh
 from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
@@ -247,7 +247,10 @@ class Agent:
     def land(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.land`."""
         _, plan = self._runs[run.task_id]
-        return land(state, run, plan=plan, system=self._system_text, check=self._check)
+        update = yield from land(state, run, plan=plan, system=self._system_text, check=self._check)
+        with self._lock:
+            self._runs.pop(run.task_id, None)
+        return update
 
     # Opening and closing.
 
@@ -433,18 +436,7 @@ def _checked_durability(durability: Durability, budget: Budget) -> Durability:
 
 
 def _inputs(request: str, run: Run) -> AgentState:
-    return {
-        "messages": [HumanMessage(request)],
-        "task_id": run.task_id,
-        "step": 0,
-        "tier": 0,
-        "escalations": 0,
-        "window_start": 0,
-        "ending": None,
-        "answer": "",
-        "reason": None,
-        "outcome": None,
-    }
+    return {"messages": [HumanMessage(request)], **fresh(run.task_id)}
 
 
 def _stream_events(mode: str, part: Any, step: int) -> Iterator[StreamEvent]:

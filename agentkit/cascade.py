@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage
 from agentkit.metering import Review
 from agentkit.tools.catalogue import ToolCatalogue
 
+_LONGEST_NAME = 64
 DEFAULT_LEAST_MEAN_LOGPROB = -1.0
 """Floor on the mean log-probability a token of a local answer, for models without their own."""
 
@@ -54,11 +55,12 @@ def _emptiness(message: AIMessage) -> str | None:
 
 def _invalid_call(message: AIMessage, catalogue: ToolCatalogue) -> str | None:
     if message.invalid_tool_calls:
-        return f"call to {message.invalid_tool_calls[0].get('name')!r} is not valid JSON"
+        name = str(message.invalid_tool_calls[0].get("name"))[:_LONGEST_NAME]
+        return f"call to {name!r} is not valid JSON"
     for call in message.tool_calls:
         spec = catalogue.get(call["name"])
         if spec is None:
-            return f"call to unknown tool {call['name']!r}"
+            return f"call to unknown tool {call['name'][:_LONGEST_NAME]!r}"
         if spec.arguments.check(call["args"]).problems:
             return f"call to {call['name']!r} does not fit its schema"
     return None

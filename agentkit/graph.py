@@ -20,7 +20,7 @@ from agentkit.checkpoint import Checkpointer
 from agentkit.effects import Work as _Work
 from agentkit.effects import adrive, drive
 from agentkit.run import Run
-from agentkit.state import AgentState
+from agentkit.state import AgentState, fresh
 
 Graph = CompiledStateGraph[AgentState, None, AgentState, AgentState]
 Work = _Work[AgentState]
@@ -46,7 +46,10 @@ def build_graph(steps: Steps, *, name: str, checkpointer: Checkpointer | None) -
     """The compiled LangGraph graph; works with `invoke`, `ainvoke`, `stream` and `astream`."""
 
     def prepare(state: AgentState, config: RunnableConfig) -> AgentState:
-        return steps.prepare(state, steps.run_of(state, config))
+        if state.get("outcome") is None:
+            return steps.prepare(state, steps.run_of(state, config))
+        anew: AgentState = {**state, **fresh()}  # an earlier task of this thread has ended
+        return {**fresh(), **steps.prepare(anew, steps.run_of(anew, config))}
 
     def act(state: AgentState, config: RunnableConfig) -> AgentState:
         return steps.act(state, steps.run_of(state, config))

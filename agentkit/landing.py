@@ -18,8 +18,9 @@ from langchain_core.messages import (
 )
 
 from agentkit.budgets.amount import NOTHING, Amount, Limits
+from agentkit.budgets.call_plan import CallPlan
 from agentkit.budgets.errors import PriceUnknown
-from agentkit.budgets.task import CallPlan, Task
+from agentkit.budgets.task import Task
 from agentkit.models.tier import Tier
 
 _INSTRUCTION = (

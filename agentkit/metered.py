@@ -24,7 +24,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict
 
-from agentkit.budgets.task import HeldCall, Task
+from agentkit.budgets.call_plan import HeldCall
+from agentkit.budgets.task import Task
 from agentkit.effects import Reply, adrive, drive
 from agentkit.metering import Call, StreamedCall, metered_call
 from agentkit.models.tier import Tier, tier_of

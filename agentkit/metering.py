@@ -22,13 +22,14 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential_jitter
 
+from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.journal import CallRecord, CallStatus, PaidResponse, Purpose
-from agentkit.budgets.task import CallPlan, HeldCall, Task
+from agentkit.budgets.task import Task
 from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
 from agentkit.errors import PromptTooLong
 from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
-from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
+from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked, check_billing
 from agentkit.models.usage import usage_of
 from agentkit.replay import kept_response, replayed
 
@@ -226,6 +227,7 @@ def message_of(reply: Reply) -> AIMessage:
 
 def _plan(task: Task, call: Call) -> CallPlan:
     tier = call.tier
+    check_billing(call.kwargs)
     price = task.ledger.prices.price(tier.name, tier.provider)
     if price.state == "unknown" and task.budget.limits_money:
         raise PriceUnknown(model=tier.name, provider=tier.provider)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
 
+from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.journal import CallRecord
-from agentkit.budgets.task import HeldCall, Task
+from agentkit.budgets.task import Task
 from agentkit.memory.tokens import RunningCount
 from agentkit.memory.window import valid_window
 from agentkit.models.tier import Tier

@@ -35,6 +35,21 @@ class AgentState(TypedDict, total=False):
     outcome: str | None
 
 
+def fresh(task_id: str = "") -> AgentState:
+    """What a task starts from, whatever an earlier task of the thread left behind."""
+    return {
+        "task_id": task_id,
+        "step": 0,
+        "tier": 0,
+        "escalations": 0,
+        "window_start": 0,
+        "ending": None,
+        "answer": "",
+        "reason": None,
+        "outcome": None,
+    }
+
+
 def transcript(state: AgentState) -> list[AnyMessage]:
     """The messages so far."""
     return state.get("messages", [])

@@ -7,11 +7,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from agentkit.budgets.amount import NOTHING, UNLIMITED, Amount, Limits, amount_of
 from agentkit.budgets.budget import Budget
+from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.errors import BudgetExceeded, BudgetTooSmall, DeadlineExceeded
 from agentkit.budgets.event import BudgetEvent, Decision, Extend, Land, Stop, facts, told
 from agentkit.budgets.journal import (
@@ -20,10 +21,8 @@ from agentkit.budgets.journal import (
     EventRecord,
     Outcome,
     PaidResponse,
-    Purpose,
     TaskRecord,
 )
-from agentkit.budgets.price import CacheWrite, Price
 from agentkit.budgets.store import Denial, Grant
 from agentkit.budgets.usage import Usage
 
@@ -39,63 +38,6 @@ _LANDING_SHARE_OF_SECONDS = 0.1
 _LONGEST_LANDING_SECONDS = 15.0
 _CLAMP_ROUNDS = 8
 _NOT_BILLED = ("rejected", "released")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallPlan:
-    """A model call about to be made, as the ledger needs to know it.
-
-    `input_tokens` is a true bound (margin included), `counted_input_tokens` our own count.
-    `wanted_output_tokens` is clamped to what the limits allow, but not below
-    `least_output_tokens`: then the call is denied.
-    """
-
-    price: Price
-    counted_input_tokens: int
-    input_tokens: int
-    wanted_output_tokens: int
-    least_output_tokens: int = 1
-    cache_write: CacheWrite = "none"
-    purpose: Purpose = "step"
-    step: int = 0
-    tier: int = 0
-    attempt: int = 1
-    tools_offered: tuple[str, ...] = ()
-    lease_seconds: float = 150.0
-    fingerprint: str = ""
-
-    def worst(self, output_tokens: int) -> Amount:
-        """The most that the call can take with its output clamped to `output_tokens`."""
-        tokens = self.input_tokens + output_tokens
-        nusd = self.price.worst_nusd(self.input_tokens, output_tokens, self.cache_write)
-        return Amount(nusd, tokens, tokens, 1)
-
-    def affordable_output(self, room: Limits) -> int | None:
-        """Most output tokens that fit in `room`; None where nothing binds."""
-        bounds = [
-            None if room.nusd is None else self._for_money(room.nusd),
-            None if room.tokens is None else room.tokens - self.input_tokens,
-            None if room.fresh_tokens is None else room.fresh_tokens - self.input_tokens,
-            -1 if room.calls is not None and room.calls < 1 else None,
-        ]
-        binding = [bound for bound in bounds if bound is not None]
-        return min(binding) if binding else None
-
-    def _for_money(self, nusd: int) -> int | None:
-        return self.price.affordable_output_tokens(nusd, self.input_tokens, self.cache_write)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeldCall:
-    """A call whose worst case is held: send it with `max_output_tokens`, then end it once."""
-
-    call_id: str
-    index: int
-    plan: CallPlan
-    worst: Amount
-    max_output_tokens: int
-    started_at: float
-    started_clock: float
 
 
 class Task:

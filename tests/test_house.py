@@ -86,7 +86,7 @@ def test_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> None:
         + f"/{path.name}"
         for package, folder in FOLDERS.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".py", ".xz", ".gguf"} or path.name in {"py.typed", "NOTICE"}
+        if path.suffix in {".py", ".xz", ".gguf", ".lua", ".npz"} or path.name in {"py.typed", "NOTICE"}
         if not any(parent.is_symlink() for parent in path.parents if parent != ROOT)
     }
     assert expected <= set(wheel.namelist())

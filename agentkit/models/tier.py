@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 
 from agentkit.budgets.price import CacheWrite
 from agentkit.budgets.tokens import count_text, encoding_for_model
+from agentkit.errors import ConfigError
 from agentkit.memory.tokens import MessageCounter
 from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
 from agentkit.models.provider import ProviderRules, pricing_name, rules_for
@@ -90,6 +91,9 @@ class Tier:
 def tier_of(model: str | BaseChatModel, index: int) -> Tier:
     """The tier that a model string or object makes at place `index`."""
     resolved = chat_model(model) if isinstance(model, str) else single_attempt(model)
+    check_billing(
+        {name: getattr(resolved, name, None) for name in ("n", "service_tier", "model_kwargs")}
+    )
     params = resolved._get_ls_params()  # pyright: ignore[reportPrivateUsage]  # LangChain's own way to name a model
     provider = pricing_name(str(params.get("ls_provider") or "unknown"))
     name = str(params.get("ls_model_name") or getattr(resolved, "model_name", "") or provider)
@@ -111,6 +115,21 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
         ),
         context_tokens=_context_tokens(resolved),
     )
+
+
+def check_billing(arguments: Mapping[str, Any]) -> None:
+    """Refuse what makes a request cost more than its reservation bounds. Raises ConfigError."""
+    arguments = {**arguments, **(arguments.get("model_kwargs") or {})}
+    n = arguments.get("n")
+    if isinstance(n, int) and n > 1:
+        raise ConfigError(
+            f"n={n} bills {n} answers of one request, which no reservation here bounds; "
+            "ask once each"
+        )
+    if arguments.get("service_tier") == "priority":
+        raise ConfigError(
+            'service_tier="priority" is billed above the prices that are known; leave it out'
+        )
 
 
 def cache_write_asked(messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> CacheWrite:

@@ -8,9 +8,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.errors import BudgetError
 from agentkit.budgets.journal import Outcome
-from agentkit.budgets.task import HeldCall
 from agentkit.effects import Blocking, Reply, Work
 from agentkit.landing import (
     LandingPlan,

@@ -8,9 +8,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.errors import BudgetError, BudgetExceeded, DeadlineExceeded
 from agentkit.budgets.journal import CallRecord
-from agentkit.budgets.task import HeldCall
 from agentkit.cascade import review
 from agentkit.effects import Blocking, Reply, Work
 from agentkit.metering import Call, message_of, metered_call

@@ -15,9 +15,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
+from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.money import usd_from_nusd
-from agentkit.budgets.task import HeldCall
 from agentkit.telemetry import names
 from agentkit.telemetry.metrics import record_call
 from agentkit.telemetry.provider import tracer

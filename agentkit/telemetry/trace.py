@@ -13,10 +13,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.event import BudgetEvent
 from agentkit.budgets.journal import CallRecord, TaskRecord
 from agentkit.budgets.money import usd_from_nusd
-from agentkit.budgets.task import HeldCall
 from agentkit.telemetry import names
 from agentkit.telemetry.calls import CallSpans, without_quotes
 from agentkit.telemetry.metrics import record_budget_event

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -438,3 +439,24 @@ def test_a_prompt_longer_than_the_window_is_never_sent_and_a_larger_tier_may_tak
     assert "does not fit the 100 tokens" in (refused.reason or "")
     assert small.seen == []
     assert Agent([small, large]).run(request).answer == "large"
+
+
+def test_a_thread_given_to_the_graph_itself_answers_each_request(tmp_path: Path) -> None:
+    model = scripted("Lima", "Paris")
+    agent = Agent([model], checkpoint=f"sqlite:///{tmp_path / 'c.db'}")
+    config: Any = {"configurable": {"thread_id": "t"}}
+    graph: Any = agent.graph
+    first = graph.invoke({"messages": [("user", "capital of Peru?")]}, config)
+    second = graph.invoke({"messages": [("user", "capital of France?")]}, config)
+    assert (first["answer"], second["answer"]) == ("Lima", "Paris")
+    assert first["task_id"] != second["task_id"]
+    assert [task.outcome for task in agent.ledger.store.tasks()] == ["answered", "answered"]
+    assert agent._runs == {}
+
+
+@pytest.mark.parametrize("arguments", [{"n": 2}, {"service_tier": "priority"}])
+def test_arguments_that_bill_more_than_is_reserved_are_refused(arguments: dict[str, Any]) -> None:
+    model = scripted("x")
+    with pytest.raises(ConfigError, match="bill"):
+        metered(model, Ledger().open_task()).invoke("hi", **arguments)
+    assert model.seen == []

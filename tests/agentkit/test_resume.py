@@ -42,7 +42,7 @@ def test_a_metered_model_of_a_resumed_task_replays(tmp_path: Path) -> None:
 
 
 def test_an_open_call_of_a_dead_process_is_charged_at_its_worst_case(tmp_path: Path) -> None:
-    from agentkit.budgets.task import CallPlan
+    from agentkit.budgets.call_plan import CallPlan
 
     address = f"sqlite:///{tmp_path / 'ledger.db'}"
     ledger = Ledger(address)

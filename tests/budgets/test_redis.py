@@ -25,12 +25,12 @@ from agentkit.budgets import (
     Usage,
     open_store,
 )
+from agentkit.budgets.call_plan import CallPlan
 from agentkit.budgets.conformance import CHECKS, Check
 from agentkit.budgets.scope import Window
 from agentkit.budgets.store import Denial, Grant
 from agentkit.budgets.stores.redis import RedisStore
 from agentkit.budgets.stores.redis_window import span_at
-from agentkit.budgets.task import CallPlan
 from tests.budgets.redis_server import RedisServer
 from tests.budgets.spender import start_spender
 from tests.budgets.store_machine import QUICK, StoreMachine

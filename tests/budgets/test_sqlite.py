@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from agentkit.budgets import Amount, Budget, CallRecord, Ledger, Limits, Scope, StoreError, Usage
+from agentkit.budgets.call_plan import CallPlan
 from agentkit.budgets.stores.sqlite import SqliteStore
-from agentkit.budgets.task import CallPlan
 from tests.budgets.spender import start_python, start_spender
 
 _FOREVER = """

@@ -25,10 +25,10 @@ from agentkit.budgets import (
     Task,
     Usage,
 )
+from agentkit.budgets.call_plan import CallPlan
 from agentkit.budgets.conformance import ManualClock
 from agentkit.budgets.price import Rates
 from agentkit.budgets.stores.memory import MemoryStore
-from agentkit.budgets.task import CallPlan
 
 
 def _rates(input_nusd: int, output_nusd: int) -> Rates:

@@ -132,8 +132,10 @@ def test_threads_build_one_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_encoding_loads_in_under_half_a_second(name: EncodingName) -> None:
-    assert min(timeit.repeat(lambda: tokens._build(name), number=1, repeat=3)) < 0.5
+def test_an_encoding_loads_quickly(name: EncodingName) -> None:
+    """Under half a second of this process's own time, whatever else the machine does."""
+    timer = timeit.Timer(lambda: tokens._build(name), timer=time.process_time)
+    assert min(timer.repeat(number=1, repeat=3)) < 0.5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""A model call before it is sent: what it may take, and what is held for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentkit.budgets.amount import Amount, Limits
+from agentkit.budgets.journal import Purpose
+from agentkit.budgets.price import CacheWrite, Price
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallPlan:
+    """A model call about to be made, as the ledger needs to know it.
+
+    `input_tokens` is a true bound (margin included), `counted_input_tokens` our own count.
+    `wanted_output_tokens` is clamped to what the limits allow, but not below
+    `least_output_tokens`: then the call is denied.
+    """
+
+    price: Price
+    counted_input_tokens: int
+    input_tokens: int
+    wanted_output_tokens: int
+    least_output_tokens: int = 1
+    cache_write: CacheWrite = "none"
+    purpose: Purpose = "step"
+    step: int = 0
+    tier: int = 0
+    attempt: int = 1
+    tools_offered: tuple[str, ...] = ()
+    lease_seconds: float = 150.0
+    fingerprint: str = ""
+
+    def worst(self, output_tokens: int) -> Amount:
+        """The most that the call can take with its output clamped to `output_tokens`."""
+        tokens = self.input_tokens + output_tokens
+        nusd = self.price.worst_nusd(self.input_tokens, output_tokens, self.cache_write)
+        return Amount(nusd, tokens, tokens, 1)
+
+    def affordable_output(self, room: Limits) -> int | None:
+        """Most output tokens that fit in `room`; None where nothing binds."""
+        bounds = [
+            None if room.nusd is None else self._for_money(room.nusd),
+            None if room.tokens is None else room.tokens - self.input_tokens,
+            None if room.fresh_tokens is None else room.fresh_tokens - self.input_tokens,
+            -1 if room.calls is not None and room.calls < 1 else None,
+        ]
+        binding = [bound for bound in bounds if bound is not None]
+        return min(binding) if binding else None
+
+    def _for_money(self, nusd: int) -> int | None:
+        return self.price.affordable_output_tokens(nusd, self.input_tokens, self.cache_write)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldCall:
+    """A call whose worst case is held: send it with `max_output_tokens`, then end it once."""
+
+    call_id: str
+    index: int
+    plan: CallPlan
+    worst: Amount
+    max_output_tokens: int
+    started_at: float
+    started_clock: float
