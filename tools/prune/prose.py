@@ -12,11 +12,10 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(\[A-Z0-9])|(?<=[。！？])")
 _HEADING = re.compile(r"#{1,6} \S|[A-Z][^.!?]{2,60}:$|={3,}|-{3,}$")
 _FIELD = re.compile(r"\s*(?:[-*] )?[\w \"'().-]{1,40}: *\S.{0,100}$")
 _LONG_LINE_CHARS = 200
-_MAX_LINE_CHARS = 2_000
-_PIECE_CHARS = 1_000
+_PIECE_CHARS = 600
 _REPEAT_CHARS = 60
-_MAX_LINES = 4_000
-_HEAD_LINES, _TAIL_LINES, _SAMPLED_LINES, _ASKED_LINES = 300, 100, 1_500, 1_000
+_MAX_PIECES = 4_000
+_HEAD, _TAIL, _SAMPLED, _ASKED = 300, 100, 1_500, 1_000
 
 
 def prose_outline(text: str, ask: Ask) -> Outline:
@@ -28,33 +27,30 @@ def prose_outline(text: str, ask: Ask) -> Outline:
 
 def add_prose(outline: Outline, text: str, ask: Ask, *, indent: str, parent: int) -> None:
     """Adds text below a line of another outline."""
-    lines = without_repeats(text.split("\n"))
-    asked = ask.terms.hits(lines)
-    numbers = _candidates(lines, asked)
-    outline.unseen += len(lines) - len(numbers)
+    pieces = [
+        piece
+        for line in without_repeats(text.split("\n"))
+        if line.strip()
+        for piece in _pieces(line)
+    ]
+    ask.deadline.check()
+    asked = ask.terms.hits(pieces)
+    numbers = _candidates(pieces, asked)
+    outline.unseen += len(pieces) - len(numbers)
     heading = parent
     seen: set[str] = set()
     for number in numbers:
         ask.deadline.check()
-        line = lines[number].strip()
-        if not line or line in seen:
+        piece = pieces[number]
+        if piece in seen:
             continue
-        if len(line) > _REPEAT_CHARS:
-            seen.add(line)
-        gain = 30.0 * asked.get(number, 0.0)
-        base = 6.0 / (1 + len(outline.texts) / 5)
-        if _HEADING.match(line):
-            heading = outline.add(indent + line[:_MAX_LINE_CHARS], 8.0 + gain + base, parent)
-            continue
-        kept = lines[number].rstrip() if len(line) <= _LONG_LINE_CHARS else line
-        for piece in _pieces(kept):
-            score = base + _score(piece) + (gain and gain * _share(piece, ask))
-            outline.add(indent + piece, score, heading)
-
-
-def _share(piece: str, ask: Ask) -> float:
-    """How much of a line's gain one of its sentences has."""
-    return 1.0 if ask.terms.weight(piece) else 0.3
+        if len(piece) > _REPEAT_CHARS:
+            seen.add(piece)
+        score = 30.0 * asked.get(number, 0.0) + 6.0 / (1 + len(outline.texts) / 5)
+        if len(piece) <= _LONG_LINE_CHARS and _HEADING.match(piece.strip()):
+            heading = outline.add(indent + piece.strip(), score + 8.0, parent)
+        else:
+            outline.add(indent + piece, score + _score(piece), heading)
 
 
 def _score(piece: str) -> float:
@@ -63,23 +59,22 @@ def _score(piece: str) -> float:
     return score / (1.0 + len(piece) / 400)
 
 
-def _candidates(lines: list[str], asked: dict[int, float]) -> list[int]:
-    """All lines, or of very many the ends, an even sample, and those that are asked for."""
-    if len(lines) <= _MAX_LINES:
-        return list(range(len(lines)))
-    kept = set(range(_HEAD_LINES)) | set(range(len(lines) - _TAIL_LINES, len(lines)))
-    kept |= set(range(0, len(lines), len(lines) // _SAMPLED_LINES))
-    kept |= set(sorted(asked, key=lambda number: -asked[number])[:_ASKED_LINES])
+def _candidates(pieces: list[str], asked: dict[int, float]) -> list[int]:
+    """All of them, or of very many the ends, an even sample, and those that are asked for."""
+    if len(pieces) <= _MAX_PIECES:
+        return list(range(len(pieces)))
+    kept = set(range(_HEAD)) | set(range(len(pieces) - _TAIL, len(pieces)))
+    kept |= set(range(0, len(pieces), len(pieces) // _SAMPLED))
+    kept |= set(sorted(asked, key=lambda number: -asked[number])[:_ASKED])
     return sorted(kept)
 
 
 def _pieces(line: str) -> list[str]:
-    """A long line by sentence, and an endless one in pieces of 1,000 characters."""
+    """A long line by sentence, and endless sentences in pieces of 600 characters."""
     if len(line) <= _LONG_LINE_CHARS:
-        return [line]
-    pieces = (
+        return [line.rstrip()]
+    return [
         sentence[start : start + _PIECE_CHARS]
-        for sentence in _SENTENCE_END.split(line[: _MAX_LINES * _PIECE_CHARS])
+        for sentence in _SENTENCE_END.split(line.strip())
         for start in range(0, len(sentence), _PIECE_CHARS)
-    )
-    return [piece for piece in pieces if piece.strip()]
+    ]
