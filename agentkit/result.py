@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from agentkit.budgets.journal import CallRecord, Outcome, TaskRecord
-from agentkit.budgets.money import usd_from_nusd
+from agentkit.budgets.money import plain_usd, usd_from_nusd
 from agentkit.budgets.usage import Usage
 
 
@@ -48,8 +48,8 @@ class TaskResult:
             "outcome": self.outcome,
             "answer": self.answer,
             "reason": self.reason,
-            "cost_usd": str(self.cost_usd),
-            "unconfirmed_usd": str(self.unconfirmed_usd),
+            "cost_usd": plain_usd(self.cost_usd),
+            "unconfirmed_usd": plain_usd(self.unconfirmed_usd),
             "usage": self.usage.to_dict(),
             "calls": self.calls,
             "steps": self.steps,

@@ -45,6 +45,11 @@ def usd_from_nusd(nusd: int) -> Decimal:
     return Decimal(nusd).scaleb(-9)
 
 
+def plain_usd(usd: Decimal) -> str:
+    """An amount for JSON: no exponent and no trailing zeros."""
+    return f"{usd.normalize():f}" if usd else "0"
+
+
 def format_usd(nusd: int) -> str:
     """`nusd` for people: four significant decimals below a dollar, never rounded to nothing."""
     usd = usd_from_nusd(nusd)

@@ -11,9 +11,9 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from agentkit.budgets.money import format_usd, nusd_from_usd
+from agentkit.budgets.money import format_usd, nusd_from_usd, plain_usd
 from agentkit.cli.screen import cell, console, one_line
-from agentkit.cli.summary import format_count, plain_usd, result_facts
+from agentkit.cli.summary import format_count, result_facts
 from agentkit.demo.performance import MOST_USD, Shown
 
 _COLUMNS: tuple[tuple[str, int, JustifyMethod], ...] = (

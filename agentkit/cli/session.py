@@ -10,12 +10,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from agentkit.budgets.money import plain_usd
 from agentkit.cli.assembly import open_agent, open_ledger
 from agentkit.cli.live import live_line
 from agentkit.cli.screen import emit, note, one_line, say
 from agentkit.cli.settings import Flags, Settings
 from agentkit.cli.stored import find_task, require_ledger
-from agentkit.cli.summary import closing_line, plain_usd, result_facts
+from agentkit.cli.summary import closing_line, result_facts
 from agentkit.cli.trust import require_trust, require_trusted_ledger
 from agentkit.errors import ConfigError, NotResumable
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.journal import CallRecord
-from agentkit.budgets.money import format_usd, nusd_from_usd, usd_from_nusd
+from agentkit.budgets.money import format_usd, nusd_from_usd, plain_usd, usd_from_nusd
 from agentkit.budgets.usage import Usage
 from agentkit.result import TaskResult
 
@@ -33,17 +33,10 @@ def format_limit(usd: Decimal) -> str:
     return f"${plain_usd(usd)}"
 
 
-def plain_usd(usd: Decimal) -> str:
-    """An amount without exponent and trailing zeros."""
-    return f"{usd.normalize():f}" if usd else "0"
-
-
 def result_facts(result: TaskResult) -> dict[str, object]:
     """A result as JSON types, with its sums by tier."""
     return {
         **result.to_dict(),
-        "cost_usd": plain_usd(result.cost_usd),
-        "unconfirmed_usd": plain_usd(result.unconfirmed_usd),
         "tiers": by_tier(result.records),
     }
 

@@ -82,8 +82,7 @@ def show(
 
 
 def _task_facts(task: TaskRecord) -> dict[str, object]:
-    from agentkit.budgets.money import usd_from_nusd
-    from agentkit.cli.summary import plain_usd
+    from agentkit.budgets.money import plain_usd, usd_from_nusd
 
     return {**task.to_dict(), "cost_usd": plain_usd(usd_from_nusd(task.cost_nusd))}
 

@@ -8,8 +8,9 @@ import pytest
 
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.journal import CallRecord, CostSource
+from agentkit.budgets.money import plain_usd
 from agentkit.budgets.usage import Usage
-from agentkit.cli.summary import by_tier, closing_line, format_count, plain_usd, result_facts
+from agentkit.cli.summary import by_tier, closing_line, format_count, result_facts
 from agentkit.result import TaskResult
 
 
