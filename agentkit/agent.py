@@ -101,7 +101,7 @@ class Agent:
         self._system_text = system
         self._tool_limits = tool_limits
         self._max_steps = max_steps
-        self._durability = _checked_durability(durability, self.budget)
+        self._durability: Durability = _checked_durability(durability, self.budget)
         self._runs: dict[str, tuple[Run, LandingPlan | None]] = {}
         self._lock = threading.Lock()
         saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint

@@ -11,8 +11,10 @@ Ending = Literal["answer", "budget", "stopped", "failed"]
 
 def append(left: list[AnyMessage], right: Any) -> list[AnyMessage]:
     """`left` with `right` after it: a transcript only grows, so nothing is merged by id."""
-    added: Any = right if isinstance(right, list) else [right]
-    return [*left, *cast("list[AnyMessage]", convert_to_messages(added))]
+    if not isinstance(right, list):
+        right = [right]
+    added = convert_to_messages(cast("list[Any]", right))
+    return [*left, *cast("list[AnyMessage]", added)]
 
 
 class AgentState(TypedDict, total=False):

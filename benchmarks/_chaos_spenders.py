@@ -21,6 +21,7 @@ from agentkit.budgets.task import Task
 from benchmarks._chaos_provider import INPUT_TOKENS, Client, Cut, Refused
 
 LEASE_SECONDS = 0.4
+_PATIENCE_SECONDS = 10.0
 OUTPUT_TOKENS = 100
 WORST_NUSD = INPUT_TOKENS + OUTPUT_TOKENS
 _SCOPE = "acme/team"
@@ -85,14 +86,14 @@ class LedgerSpender:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._ledger = Ledger(load.address)
+        self._ledger = _patiently(lambda: Ledger(load.address))
 
     def set_up(self) -> None:
         self._ledger.set_limits("acme", Limits(nusd=self._load.limit_nusd))
 
     def spend(self, name: str, step: Step) -> None:
         provider = Client(self._load.provider_port)
-        task = self._patiently(lambda: self._ledger.open_task(scope=_SCOPE, task_id=name))
+        task = _patiently(lambda: self._ledger.open_task(scope=_SCOPE, task_id=name))
         while True:
             step()
             try:
@@ -133,14 +134,14 @@ class LedgerSpender:
         try:
             tokens = provider.serve(self._load.run, held.call_id, held.max_output_tokens)
         except Refused:
-            self._patiently(lambda: task.reject_call(held, error="429"))
+            _patiently(lambda: task.reject_call(held, error="429"))
             return
         except Cut:
-            self._patiently(lambda: task.forfeit_call(held, status="cut", error="cut"))
+            _patiently(lambda: task.forfeit_call(held, status="cut", error="cut"))
             return
         step()
         usage = Usage(input_tokens=INPUT_TOKENS, output_tokens=tokens)
-        self._patiently(lambda: task.settle_call(held, usage))
+        _patiently(lambda: task.settle_call(held, usage))
         step()
 
     def _used_up(self) -> bool:
@@ -152,17 +153,6 @@ class LedgerSpender:
                 return store.account("acme").available.nusd in range(INPUT_TOKENS + 1)
         time.sleep(0.01)
         return False
-
-    def _patiently(self, verb: Callable[[], _T]) -> _T:
-        """What `verb` returns, tried again while the store does not answer."""
-        until = time.monotonic() + 10
-        while True:
-            try:
-                return verb()
-            except StoreError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.02)
 
 
 class TallySpender:
@@ -280,3 +270,15 @@ def _plan() -> CallPlan:
         wanted_output_tokens=OUTPUT_TOKENS,
         lease_seconds=LEASE_SECONDS,
     )
+
+
+def _patiently(verb: Callable[[], _T]) -> _T:
+    """What `verb` returns, tried again while the store does not answer."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return verb()
+        except StoreError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)

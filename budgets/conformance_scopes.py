@@ -145,7 +145,7 @@ def responses_are_kept_until_forgotten(bench: Bench) -> None:
     store = bench.store
     bench.scope("acme")
     store.put_task(TaskRecord(task_id="t", scope="acme", started_at=1.0))
-    kept = []
+    kept: list[PaidResponse] = []
     for number in range(3):
         reservation_id = bench.hold(Amount(10), "acme")
         payload = bytes(range(256)) * number

@@ -175,7 +175,8 @@ def _context_tokens(model: BaseChatModel) -> int | None:
 
 
 def _profile(model: BaseChatModel, key: str) -> int | None:
-    value = (getattr(model, "profile", None) or {}).get(key)
+    profile: Mapping[str, Any] = getattr(model, "profile", None) or {}
+    value = profile.get(key)
     return value if isinstance(value, int) and value > 0 else None
 
 
