@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agentkit.metered import metered
     from agentkit.models.factory import chat_model
     from agentkit.result import TaskResult
+    from agentkit.run import current_task
 
 _HOMES = {
     "Agent": "agentkit.agent",
@@ -23,6 +24,7 @@ _HOMES = {
     "TaskResult": "agentkit.result",
     "TextDelta": "agentkit.agent",
     "chat_model": "agentkit.models.factory",
+    "current_task": "agentkit.run",
     "metered": "agentkit.metered",
 }
 
@@ -34,6 +36,7 @@ __all__ = [
     "TaskResult",
     "TextDelta",
     "chat_model",
+    "current_task",
     "metered",
 ]
 

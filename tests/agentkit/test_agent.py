@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agentkit import Agent, Budget, metered
+from agentkit import Agent, Budget, current_task, metered
 from agentkit.budgets import (
     BudgetEvent,
     BudgetExceeded,
@@ -460,3 +460,25 @@ def test_arguments_that_bill_more_than_is_reserved_are_refused(arguments: dict[s
     with pytest.raises(ConfigError, match="bill"):
         metered(model, Ledger().open_task()).invoke("hi", **arguments)
     assert model.seen == []
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_a_tool_spends_counts_for_its_task(asynchronous: bool) -> None:
+    inner = scripted("the inner answer")
+
+    def research(question: str) -> str:
+        """Ask another model."""
+        return metered(inner, current_task()).invoke(question).text
+
+    async def aresearch(question: str) -> str:
+        """Ask another model."""
+        return (await metered(inner, current_task()).ainvoke(question)).text
+
+    tool = aresearch if asynchronous else research
+    model = scripted(call(tool.__name__, question="why"), "done")
+    agent = Agent([model], [tool], budget=Budget(calls=10))
+    result = asyncio.run(agent.arun("go")) if asynchronous else agent.run("go")
+    assert (result.answer, result.calls) == ("done", 3)
+    assert [record.purpose for record in result.records] == ["step", "metered", "step"]
+    with pytest.raises(LookupError, match="tool"):
+        current_task()
