@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -90,8 +91,11 @@ class World:
         self._bill = bill
 
     def clock(self) -> float:
-        """Unix time as the ledger's machine believes it to be; it may be set back."""
-        return self._now + self.skew_seconds
+        """Unix time as the ledger's machine believes it to be; it may be set back.
+
+        In eighths of a second: whole milliseconds, exact as a float, the same to every store.
+        """
+        return math.floor((self._now + self.skew_seconds) * 8) / 8
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Do `action` in `seconds`."""

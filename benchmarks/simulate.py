@@ -12,18 +12,17 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agentkit.budgets.stores.memory import MemoryStore
+from agentkit.budgets.stores.redis import RedisStore
 from agentkit.budgets.stores.sqlite import SqliteStore
+from benchmarks._chaos_stores import StoreKind, Stores
 from benchmarks._mutants import MUTANTS
 from benchmarks._simulation import HARNESS, Outcome, Simulation, StoreFactory
 
-_FACTORIES: dict[str, StoreFactory] = {
-    "memory": MemoryStore,
-    "sqlite": lambda clock: SqliteStore(":memory:", synchronous="NORMAL", clock=clock),
-}
 _SHOWN = 10
 
 
@@ -32,16 +31,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1_000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--store", choices=sorted(_FACTORIES), default="memory")
+    parser.add_argument("--store", choices=get_args(StoreKind), default="memory")
     parser.add_argument("--mutants", action="store_true", help="how soon broken verbs are caught")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.seeds)
-    report = (
-        {name: caught_after(factory, seeds) for name, factory in MUTANTS.items()}
-        if options.mutants
-        else simulate(_FACTORIES[options.store], seeds)
-    )
+    if options.mutants:
+        report = {name: caught_after(factory, seeds) for name, factory in MUTANTS.items()}
+    else:
+        with Stores(options.store) as stores:
+            report = simulate(factory_of(stores), seeds)
     if options.json:
         print(json.dumps(report, indent=2))
     else:
@@ -49,6 +48,15 @@ def main() -> int:
             print(f"{name:40}{value!s}")
     bad = None in report.values() if options.mutants else bool(report["violations"])
     return int(bad)
+
+
+def factory_of(stores: Stores) -> StoreFactory:
+    """Makes empty stores that take their time from the simulation."""
+    if stores.kind == "memory":
+        return MemoryStore
+    if stores.kind == "sqlite":
+        return lambda clock: SqliteStore(":memory:", synchronous="NORMAL", clock=clock)
+    return lambda clock: RedisStore(stores.fresh(), clock=clock)
 
 
 def simulate(factory: StoreFactory, seeds: range) -> dict[str, object]:

@@ -11,19 +11,24 @@ from pathlib import Path
 import pytest
 
 from agentkit.budgets.stores.memory import MemoryStore
-from agentkit.budgets.stores.sqlite import SqliteStore
+from benchmarks._chaos_stores import StoreKind, Stores
 from benchmarks._mutants import MUTANTS
 from benchmarks._simulation import HARNESS, Simulation, StoreFactory
+from benchmarks.simulate import factory_of
+from tests.budgets.redis_server import BINARY
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def _sqlite(clock: object) -> SqliteStore:
-    return SqliteStore(":memory:", synchronous="NORMAL", clock=clock)  # type: ignore[arg-type]  # a clock
+@pytest.mark.parametrize(("kind", "seeds"), [("memory", 300), ("sqlite", 60), ("redis", 30)])
+def test_store_keeps_every_rule_in_every_seed(kind: StoreKind, seeds: int) -> None:
+    if kind == "redis" and BINARY is None:
+        pytest.skip("redis-server is not installed")
+    with Stores(kind) as stores:
+        _keeps_every_rule(factory_of(stores), seeds)
 
 
-@pytest.mark.parametrize(("factory", "seeds"), [(MemoryStore, 300), (_sqlite, 40)])
-def test_store_keeps_every_rule_in_every_seed(factory: StoreFactory, seeds: int) -> None:
+def _keeps_every_rule(factory: StoreFactory, seeds: int) -> None:
     """Also: each kind of fault has happened, or the seeds would show nothing."""
     counts: Counter[str] = Counter()
     for seed in range(seeds):
