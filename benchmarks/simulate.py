@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.seeds)
+    report: Mapping[str, object]
     if options.mutants:
         report = {name: caught_after(factory, seeds) for name, factory in MUTANTS.items()}
     else:
