@@ -26,6 +26,7 @@ from agentkit.nodes.act import aact, act
 from agentkit.nodes.land import Check, land
 from agentkit.nodes.prepare import begin, prepare
 from agentkit.nodes.think import think
+from agentkit.progress import ProgressWatch
 from agentkit.result import TaskResult, result_of
 from agentkit.run import OnProgress, Run
 from agentkit.state import AgentState, fresh
@@ -34,6 +35,8 @@ from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
 
 _DEFAULT_MAX_STEPS = 500
+_DEFAULT_ROUNDS = 8
+_LEAST_ROUNDS = 2
 _DEFAULT_LIMITS = ExecutionLimits()
 _SUPERSTEPS_A_STEP = 3
 
@@ -82,6 +85,7 @@ class Agent:
         tool_limits: ExecutionLimits = _DEFAULT_LIMITS,
         max_steps: int = _DEFAULT_MAX_STEPS,
         durability: Durability = "sync",
+        no_progress_after: int | None = _DEFAULT_ROUNDS,
     ) -> None:
         """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
         to do about it.
@@ -90,6 +94,11 @@ class Agent:
             raise ConfigError("models=[] is empty; name at least one, like models=['local:pocket']")
         if max_steps < 1:
             raise ConfigError(f"max_steps={max_steps}; use 1 or more")
+        if no_progress_after is not None and no_progress_after < _LEAST_ROUNDS:
+            raise ConfigError(
+                f"no_progress_after={no_progress_after}; use {_LEAST_ROUNDS} or more rounds, or "
+                "None to let a task go in circles"
+            )
         self.name = name
         self.budget = budget or Budget()
         self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
@@ -101,6 +110,7 @@ class Agent:
         self._system_text = system
         self._tool_limits = tool_limits
         self._max_steps = max_steps
+        self._rounds = no_progress_after
         self._durability: Durability = _checked_durability(durability, self.budget)
         self._runs: dict[str, tuple[Run, LandingPlan | None]] = {}
         self._lock = threading.Lock()
@@ -335,7 +345,9 @@ class Agent:
             request_digest=digest,
         )
         trace = TaskTrace(task.record, agent_name=self.name)
-        run = Run(task, trace, on_budget=self._on_budget, on_progress=on_progress)
+        run = Run(
+            task, trace, on_budget=self._on_budget, on_progress=on_progress, watch=self._watch()
+        )
         tier = landing_tier(self.tiers)
         plan: LandingPlan | None = None
         try:
@@ -348,6 +360,9 @@ class Agent:
         with self._lock:
             self._runs[task_id] = (run, plan)
         return run
+
+    def _watch(self) -> ProgressWatch | None:
+        return None if self._rounds is None else ProgressWatch(self._rounds)
 
     def _require_prices(self) -> None:
         """A USD budget refuses an unpriced tier before anything is sent."""

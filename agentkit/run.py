@@ -17,6 +17,7 @@ from agentkit.budgets.task import Task
 from agentkit.memory.tokens import RunningCount
 from agentkit.memory.window import valid_window
 from agentkit.models.tier import Tier
+from agentkit.progress import ProgressWatch
 from agentkit.telemetry.trace import TaskTrace
 
 
@@ -77,11 +78,13 @@ class Run:
         *,
         on_budget: Callable[[BudgetEvent], Decision | None] | None = None,
         on_progress: OnProgress | None = None,
+        watch: ProgressWatch | None = None,
     ) -> None:
         self.task = task
         self.trace = trace
         self._on_budget = on_budget
         self._on_progress = on_progress
+        self.watch = watch
         self._counts: dict[int, RunningCount] = {}
         self._history: tuple[tuple[int, int], Sequence[BaseMessage]] | None = None
         self._spent = (0, 0, 0, 0)

@@ -50,7 +50,7 @@ class Instant(BaseChatModel):
     ) -> ChatResult:
         self.made += 1
         usage = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
-        call = {"name": "look_up", "args": {"query": "x"}, "id": f"call_{self.made}"}
+        call = {"name": "look_up", "args": {"query": f"x{self.made}"}, "id": f"call_{self.made}"}
         message = AIMessage(
             "" if self.made <= self.steps else "done",
             tool_calls=[call] if self.made <= self.steps else [],

@@ -27,7 +27,8 @@ def act(
 ) -> AgentState:
     """The observations of the last answer's calls, in their order."""
     calls, around = _begin(state, run)
-    return _end(run, state, run_calls(calls, catalogue, _within(run, limits), around=around))
+    observed = run_calls(calls, catalogue, _within(run, limits), around=around)
+    return _end(run, state, calls, observed)
 
 
 async def aact(
@@ -36,7 +37,7 @@ async def aact(
     """As `act`, on the event loop."""
     calls, around = _begin(state, run)
     observed = await arun_calls(calls, catalogue, _within(run, limits), around=around)
-    return _end(run, state, observed)
+    return _end(run, state, calls, observed)
 
 
 def _begin(state: AgentState, run: Run) -> tuple[list[Call], Around]:
@@ -72,7 +73,9 @@ def _around(run: Run) -> Around:
     return around
 
 
-def _end(run: Run, state: AgentState, observed: Sequence[Observation]) -> AgentState:
+def _end(
+    run: Run, state: AgentState, calls: Sequence[Call], observed: Sequence[Observation]
+) -> AgentState:
     for observation in observed:
         if observation.status != "ok" or observation.cut:
             _note(run, state.get("step", 0), observation)
@@ -80,6 +83,9 @@ def _end(run: Run, state: AgentState, observed: Sequence[Observation]) -> AgentS
     if observed and all(observation.return_direct for observation in observed):
         answer = "\n".join(observation.content for observation in observed)
         return {**update, "ending": "answer", "answer": answer}
+    circling = None if run.watch is None else run.watch.note(calls, observed)
+    if circling is not None:
+        return {**update, "ending": "budget", "reason": circling}
     return update
 
 

@@ -99,7 +99,9 @@ def test_a_runaway_never_bills_more_than_its_limit(
     """Also where the provider counts 20 % more tokens than o200k says."""
     script = always_tool("search_orders", {"query": "again"})
     with ScriptedProvider(script, count=count_text, token_factor=factor) as provider:
-        agent = Agent([client(wire, provider)], [search_orders], budget=budget)
+        agent = Agent(
+            [client(wire, provider)], [search_orders], budget=budget, no_progress_after=None
+        )
         result = agent.run("find my order")
         total = provider.bill.total()
         if budget.tokens is not None:
