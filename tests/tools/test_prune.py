@@ -88,7 +88,7 @@ def test_same_observation_gives_the_same_text() -> None:
 )
 def test_bounds_that_cannot_be_meant_are_refused(limits: dict[str, int]) -> None:
     with pytest.raises(InvalidLimits):
-        prune("x", **limits)  # type: ignore[arg-type]  the keywords are the test's data
+        prune("x", **limits)  # type: ignore[arg-type]  # the keywords are the test's data
 
 
 def test_pruner_that_fails_leaves_a_cut_text_and_says_so(
@@ -143,5 +143,5 @@ def test_bytes_of_text_are_text() -> None:
 
 def test_pruned_is_frozen() -> None:
     with pytest.raises(AttributeError):
-        prune("x").text = "y"  # type: ignore[misc]  frozen is what is tested
+        prune("x").text = "y"  # type: ignore[misc]  # frozen is what is tested
     assert isinstance(prune("x"), Pruned)

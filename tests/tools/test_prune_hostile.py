@@ -10,6 +10,7 @@ import pytest
 from agentkit.budgets.tokens import count_text
 from agentkit.tools.prune import prune
 from agentkit.tools.prune.decoding import MAX_INPUT_BYTES
+from agentkit.tools.prune.detect import kind_of
 
 BITS = (
     *("[", "{", '{"a":', "}", "]", "<div>", "<a href='", "&#", "<!--", "| ", ",", "\r", "x=", "…"),
@@ -27,6 +28,16 @@ def test_one_thing_over_and_over_takes_little_time(bit: str) -> None:
     assert time.perf_counter() - began < 1.5  # measured: under 0.1 s
     assert found.failure is None
     assert count_text(found.text) <= 60
+
+
+@pytest.mark.parametrize(
+    "bit", ["-", "- ", "|-", "a/", "a-", "1-", "\n", "const ", ")", "\\", "a,"]
+)
+def test_detection_does_not_backtrack(bit: str) -> None:
+    began = time.perf_counter()
+    kind_of("\n".join([bit * 249 + "!"] * 60))
+    kind_of(bit * 10_000 + "!")
+    assert time.perf_counter() - began < 0.5  # measured: under 0.02 s
 
 
 def test_fuzzed_observations_never_raise_nor_break_the_bound() -> None:

@@ -104,8 +104,8 @@ def test_tool_sees_the_running_tasks_observations_only(store: MemoryObservationS
     task = "task a"
     catalogue = ToolCatalogue([recall_tool(store, lambda: task)])
     call = {"name": "recall", "args": {"handle": handle}, "id": "c1", "type": "tool_call"}
-    (found,) = run_calls([call], catalogue)  # type: ignore[list-item]  a plain ToolCall
+    (found,) = run_calls([call], catalogue)  # type: ignore[list-item]  # a plain ToolCall
     assert found.content.startswith("the code is 4711")
     task = "task b"
-    (found,) = run_calls([call], catalogue)  # type: ignore[list-item]  a plain ToolCall
+    (found,) = run_calls([call], catalogue)  # type: ignore[list-item]  # a plain ToolCall
     assert "nothing is kept" in found.content

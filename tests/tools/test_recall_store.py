@@ -38,7 +38,7 @@ def clock() -> Clock:
 @pytest.fixture(params=["memory", "sqlite"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Open:
     def make(**limits: float) -> ObservationStore:
-        kept = KeepLimits(**limits)  # type: ignore[arg-type]  the keywords are the test's data
+        kept = KeepLimits(**limits)  # type: ignore[arg-type]  # the keywords are the test's data
         if request.param == "memory":
             return MemoryObservationStore(kept, clock=clock)
         store = SqliteObservationStore(tmp_path / "kept.db", kept, clock=clock)

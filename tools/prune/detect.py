@@ -21,7 +21,7 @@ _TAG = re.compile(
 )
 _TRACE = re.compile(
     r"^Traceback \(most recent call last\):"
-    r"|^\s+at [^\n]{1,300}[:(]\d+[^\n]{0,40}$"
+    r"|^[ \t]+at [^\n]{1,300}[:(]\d+[^\n]{0,40}$"
     r"|^goroutine \d+ \["
     r"|^thread '[^'\n]{1,100}' panicked at",
     re.MULTILINE,
@@ -38,7 +38,7 @@ _SEARCH = re.compile(
 )
 _LISTING = re.compile(
     r"[d\-lbcps][r-][w-][xsS-][rwxsStT-]{6}[.+@]?\s"  # ls -l
-    r"|\s*(?:[│├└|`+\\-]+(?:──|--)? ?)+[\w.\- ]+/?$"  # tree
+    r"|[ \t│├└─|`+\\-]++[\w.][\w.\- ]*+/?$"  # tree
     r"|(?:\[(?:DIR|FILE)\] .+)$"
     r"|(?:\.{0,2}/|[A-Za-z]:\\)?(?:[\w.@+\- ]+[/\\])*[\w.@+\-]+(?:[/\\]|\.\w{1,8})$"
     r"|total \d+$"
