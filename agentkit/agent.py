@@ -11,7 +11,9 @@ from typing import Any, Literal, cast
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
 
+from agentkit.asking import answer_of
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.event import BudgetEvent, Decision
@@ -150,15 +152,30 @@ class Agent:
         run, config = self._begin(request, scope, tags, thread_id, on_progress)
         return self._finish(run, await self._ainvoke(run, _inputs(request, run), config))
 
-    def resume(self, thread_id: str, *, on_progress: OnProgress | None = None) -> TaskResult:
-        """Go on with the task that was interrupted under `thread_id`; raises NotResumable."""
-        run, config = self._take_up(thread_id, on_progress)
-        return self._finish(run, self._invoke(run, None, config))
+    def resume(
+        self,
+        thread_id: str,
+        decision: Decision | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> TaskResult:
+        """Go on with the task that was interrupted under `thread_id`; raises NotResumable.
 
-    async def aresume(self, thread_id: str, *, on_progress: OnProgress | None = None) -> TaskResult:
+        `decision` answers a task that asks about its budget: `Extend(...)`, `Land()` or `Stop()`.
+        """
+        run, config = self._take_up(thread_id, on_progress)
+        return self._finish(run, self._invoke(run, _answer(decision), config))
+
+    async def aresume(
+        self,
+        thread_id: str,
+        decision: Decision | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> TaskResult:
         """As `resume`, on the event loop."""
         run, config = self._take_up(thread_id, on_progress)
-        return self._finish(run, await self._ainvoke(run, None, config))
+        return self._finish(run, await self._ainvoke(run, _answer(decision), config))
 
     def stream(
         self,
@@ -346,7 +363,12 @@ class Agent:
         )
         trace = TaskTrace(task.record, agent_name=self.name)
         run = Run(
-            task, trace, on_budget=self._on_budget, on_progress=on_progress, watch=self._watch()
+            task,
+            trace,
+            on_budget=self._on_budget,
+            on_progress=on_progress,
+            watch=self._watch(),
+            can_ask=self._saves,
         )
         tier = landing_tier(self.tiers)
         plan: LandingPlan | None = None
@@ -378,14 +400,16 @@ class Agent:
             "recursion_limit": self._max_steps * _SUPERSTEPS_A_STEP + 10,
         }
 
-    def _invoke(self, run: Run, inputs: AgentState | None, config: RunnableConfig) -> AgentState:
+    def _invoke(
+        self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig
+    ) -> AgentState:
         with self._guard(run):
             return cast(
                 AgentState, self._graph.invoke(inputs, config, durability=self._durability_of())
             )
 
     async def _ainvoke(
-        self, run: Run, inputs: AgentState | None, config: RunnableConfig
+        self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig
     ) -> AgentState:
         with self._guard(run):
             return cast(
@@ -448,6 +472,10 @@ def _checked_durability(durability: Durability, budget: Budget) -> Durability:
             'over its resumption; use "sync" or "async"'
         )
     return durability
+
+
+def _answer(decision: Decision | None) -> Command[Any] | None:
+    return None if decision is None else Command(resume=answer_of(decision))
 
 
 def _inputs(request: str, run: Run) -> AgentState:

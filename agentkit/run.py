@@ -79,12 +79,14 @@ class Run:
         on_budget: Callable[[BudgetEvent], Decision | None] | None = None,
         on_progress: OnProgress | None = None,
         watch: ProgressWatch | None = None,
+        can_ask: bool = False,
     ) -> None:
         self.task = task
         self.trace = trace
         self._on_budget = on_budget
         self._on_progress = on_progress
         self.watch = watch
+        self.can_ask = can_ask
         self._counts: dict[int, RunningCount] = {}
         self._history: tuple[tuple[int, int], Sequence[BaseMessage]] | None = None
         self._spent = (0, 0, 0, 0)

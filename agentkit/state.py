@@ -21,7 +21,7 @@ class AgentState(TypedDict, total=False):
     """The state of one task.
 
     `tier` is the cheapest tier still tried, `window_start` the first message still sent in full,
-    `ending` why the task goes to land.
+    `asking` that a person is asked about the budget, `ending` why the task goes to land.
     """
 
     messages: Annotated[list[AnyMessage], append]
@@ -31,6 +31,7 @@ class AgentState(TypedDict, total=False):
     tier: int
     escalations: int
     window_start: int
+    asking: bool
     ending: Ending | None
     answer: str
     reason: str | None
@@ -45,6 +46,7 @@ def fresh(task_id: str = "") -> AgentState:
         "tier": 0,
         "escalations": 0,
         "window_start": 0,
+        "asking": False,
         "ending": None,
         "answer": "",
         "reason": None,

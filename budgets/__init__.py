@@ -20,7 +20,7 @@ from agentkit.budgets.errors import (
     ScopeMissing,
     StoreError,
 )
-from agentkit.budgets.event import BudgetEvent, Decision, Extend, Land, Stop
+from agentkit.budgets.event import Ask, BudgetEvent, Decision, Extend, Land, Stop
 from agentkit.budgets.journal import CallRecord, EventRecord, Outcome, TaskRecord
 from agentkit.budgets.ledger import Ledger
 from agentkit.budgets.price import Price, PriceBook
@@ -34,6 +34,7 @@ from agentkit.budgets.usage import Usage
 __all__ = [
     "Account",
     "Amount",
+    "Ask",
     "Budget",
     "BudgetError",
     "BudgetEvent",

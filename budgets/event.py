@@ -65,7 +65,16 @@ class Stop:
     """End the task now, without an answer."""
 
 
-Decision = Extend | Land | Stop
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Wait for a person: the task pauses before its next step, and survives a restart meanwhile.
+
+    `agent.resume(thread_id, Extend(...))`, `Land()` or `Stop()` answers. Where an agent keeps no
+    checkpoints there is nothing to wait in, and the task lands.
+    """
+
+
+Decision = Extend | Land | Stop | Ask
 OnBudget = Callable[[BudgetEvent], Decision | None]
 
 

@@ -14,7 +14,7 @@ from agentkit.budgets.amount import NOTHING, UNLIMITED, Amount, Limits, amount_o
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.errors import BudgetExceeded, BudgetTooSmall, DeadlineExceeded
-from agentkit.budgets.event import BudgetEvent, Decision, Extend, Land, Stop, facts, told
+from agentkit.budgets.event import Ask, BudgetEvent, Decision, Extend, Land, Stop, facts, told
 from agentkit.budgets.journal import (
     CallRecord,
     CallStatus,
@@ -68,7 +68,7 @@ class Task:
         self._listener: OnBudgetEvent | None = None
         self._landing: tuple[str, Amount] | None = None
         self._landing_renewed = 0.0
-        self._pending: Literal["land", "stop"] | None = None
+        self._pending: Literal["land", "stop", "ask"] | None = None
         self._keep_responses = keep_responses
         self._responses = list(responses)
         self._lock = threading.RLock()
@@ -149,8 +149,8 @@ class Task:
         return record
 
     @property
-    def wish(self) -> Literal["land", "stop"] | None:
-        """What a callback asked for: to give the answer now, or to stop without one."""
+    def wish(self) -> Literal["land", "stop", "ask"] | None:
+        """What a callback asked for: the answer now, no answer, or to wait for a person."""
         return self._pending
 
     def listen(self, listener: OnBudgetEvent) -> None:
@@ -167,9 +167,12 @@ class Task:
         """Carry out what a callback answered."""
         match decision:
             case Extend():
+                self._pending = None if self._pending == "ask" else self._pending
                 self.extend(decision)
             case Land():
-                self._pending = self._pending or "land"
+                self._pending = "stop" if self._pending == "stop" else "land"
+            case Ask():
+                self._pending = self._pending or "ask"
             case Stop():
                 self._pending = "stop"
             case None:

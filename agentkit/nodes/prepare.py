@@ -48,6 +48,8 @@ def prepare(
             head=sent.head,
             start=sent.start,
         )
+    if run.task.wish == "ask":
+        update["asking"] = True
     return {**update, "window_start": start}
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from agentkit.asking import ask_person
 from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.errors import BudgetError, BudgetExceeded, DeadlineExceeded
+from agentkit.budgets.event import Land
 from agentkit.budgets.journal import CallRecord
 from agentkit.cascade import review
 from agentkit.effects import Blocking, Reply, Work
@@ -33,13 +35,30 @@ def think(
     catalogue: ToolCatalogue,
     system: BaseMessage | None,
 ) -> Work[AgentState]:
-    """One answer from the cheapest tier that is sure enough, or why there is none."""
+    """One answer from the cheapest tier that is sure enough, or why there is none.
+
+    Where a person is to be asked about the budget, that comes first.
+    """
+    if state.get("asking"):
+        run.task.decide(ask_person(run.task) if run.can_ask else Land())
     wish = run.task.wish
-    if wish is not None:
+    if wish in ("land", "stop"):
         return {
+            "asking": False,
             "ending": "budget" if wish == "land" else "stopped",
             "reason": f"a budget callback asked to {wish}",
         }
+    update = yield from _ask_tiers(state, run, tiers, catalogue, system)
+    return {**update, "asking": False} if state.get("asking") else update
+
+
+def _ask_tiers(
+    state: AgentState,
+    run: Run,
+    tiers: Sequence[Tier],
+    catalogue: ToolCatalogue,
+    system: BaseMessage | None,
+) -> Work[AgentState]:
     tools: ToolSchemas = catalogue.openai_schemas()
     escalations = state.get("escalations", 0)
     for index in range(state.get("tier", 0), len(tiers)):

@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from agentkit import Agent, Budget, current_task, metered
 from agentkit.budgets import (
+    Ask,
     BudgetEvent,
     BudgetExceeded,
     BudgetTooSmall,
@@ -482,3 +483,46 @@ def test_what_a_tool_spends_counts_for_its_task(asynchronous: bool) -> None:
     assert [record.purpose for record in result.records] == ["step", "metered", "step"]
     with pytest.raises(LookupError, match="tool"):
         current_task()
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome", "answer"),
+    [(Extend(calls=6), "answered", "done"), (Land(), "landed", "done"), (Stop(), "cancelled", "")],
+)
+def test_a_person_is_asked_and_answers_after_a_restart(
+    decision: Extend | Land | Stop, outcome: str, answer: str, tmp_path: Path
+) -> None:
+    files: Any = {
+        "ledger": f"sqlite:///{tmp_path / 'ledger.db'}",
+        "checkpoint": f"sqlite:///{tmp_path / 'checkpoint.db'}",
+    }
+    asked: list[BudgetEvent] = []
+
+    def on_budget(event: BudgetEvent) -> Ask | None:
+        asked.append(event)
+        return Ask() if event.kind == "threshold" and len(asked) == 1 else None
+
+    answers = [call("look", query=str(number)) for number in range(2)]
+    first = Agent(
+        [scripted(*answers)], [look], budget=Budget(calls=4), on_budget=on_budget, **files
+    )
+    waiting = first.run("go", thread_id="t")
+    assert waiting.outcome == "cancelled"
+    assert "waits for input" in (waiting.reason or "")
+    model = scripted("done")
+    second = Agent([model], [look], budget=Budget(calls=4), **files)
+    assert second.resume("t").outcome == "cancelled"
+    assert model.seen == []
+    result = second.resume("t", decision)
+    assert (result.outcome, result.answer) == (outcome, answer)
+    assert result.task_id == waiting.task_id
+
+
+def test_without_checkpoints_asking_lands() -> None:
+    agent = Agent(
+        [scripted(*[call("look", query=str(n)) for n in range(5)])],
+        [look],
+        budget=Budget(calls=6),
+        on_budget=lambda event: Ask(),
+    )
+    assert agent.run("go").outcome == "landed"
