@@ -17,6 +17,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = {".py", ".xz", ".gguf", ".lua", ".npz"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
 FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
@@ -86,7 +87,7 @@ def test_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> None:
         + f"/{path.name}"
         for package, folder in FOLDERS.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".py", ".xz", ".gguf", ".lua", ".npz"} or path.name in {"py.typed", "NOTICE"}
+        if path.suffix in SHIPPED or path.name in {"py.typed", "NOTICE"}
         if not any(parent.is_symlink() for parent in path.parents if parent != ROOT)
     }
     assert expected <= set(wheel.namelist())
