@@ -70,9 +70,7 @@ def agentkit_task(ledger: str) -> Callable[[int], None]:
     def run(steps: int) -> None:
         from agentkit import Agent, Budget
 
-        agent = Agent(
-            [Instant(steps=steps)], [look_up], budget=Budget(tokens=10**9), ledger=ledger
-        )
+        agent = Agent([Instant(steps=steps)], [look_up], budget=Budget(tokens=10**9), ledger=ledger)
         result = agent.run("go")
         assert (result.outcome, result.calls) == ("answered", steps + 1), result.reason
         agent.ledger.close()
@@ -149,9 +147,7 @@ def measure(runs: int) -> dict[str, dict[str, float]]:
         return {str(steps): _row(contenders, steps, runs) for steps in LENGTHS}
 
 
-def _row(
-    contenders: dict[str, Callable[[int], None]], steps: int, runs: int
-) -> dict[str, float]:
+def _row(contenders: dict[str, Callable[[int], None]], steps: int, runs: int) -> dict[str, float]:
     best = dict.fromkeys(contenders, float("inf"))
     for _ in range(runs):
         for name, run in contenders.items():
