@@ -268,11 +268,12 @@ def _outlined(
     if not outline.texts:
         found = Fit(text="", kept_lines=0)
     elif ask.room.holds(everything):
-        found = Fit(text=everything, kept_lines=len(outline.texts), clipped=outline.clipped)
+        found = Fit(text=everything, kept_lines=len(outline.texts))
     else:
         found = fit(outline, ask.room, ask.deadline)
     shown = found.text or ask.room.cut(text)
-    note = f", {found.clipped + outline.clipped:,} shortened" if found.clipped else ""
+    shortened = found.clipped + outline.clipped
+    note = f", {shortened:,} shortened" if shortened else ""
     note += f", {outline.legend}" if outline.legend else ""
     if observation.is_capped:
         note += f" of the {MAX_INPUT_BYTES >> 20} MB looked at"
