@@ -6,6 +6,15 @@ from agentkit.tools.errors import DuplicateTool, InvalidLimits, InvalidTool, Too
 from agentkit.tools.execution import arun_calls, calls_of, run_calls
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Cut, Observation, Status, cut
+from agentkit.tools.observation_store import (
+    KeepLimits,
+    MemoryObservationStore,
+    ObservationStore,
+    ObservationStoreError,
+    SqliteObservationStore,
+)
+from agentkit.tools.prune import Keep, Kind, Pruned, prune
+from agentkit.tools.recall import recall, recall_tool
 
 __all__ = [
     "Around",
@@ -16,8 +25,16 @@ __all__ = [
     "Inject",
     "InvalidLimits",
     "InvalidTool",
+    "Keep",
+    "KeepLimits",
+    "Kind",
+    "MemoryObservationStore",
     "Observation",
+    "ObservationStore",
+    "ObservationStoreError",
+    "Pruned",
     "SideEffect",
+    "SqliteObservationStore",
     "Status",
     "ToolCatalogue",
     "ToolError",
@@ -26,5 +43,8 @@ __all__ = [
     "arun_calls",
     "calls_of",
     "cut",
+    "prune",
+    "recall",
+    "recall_tool",
     "run_calls",
 ]

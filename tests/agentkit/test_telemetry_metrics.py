@@ -62,7 +62,9 @@ def test_a_worst_case_is_a_cost_but_no_token_count(reader: InMemoryMetricReader)
 
 def test_budget_events_are_counted_by_kind(reader: InMemoryMetricReader) -> None:
     with ScriptedProvider(always_tool("look", {"q": "x"})) as server:
-        Agent([openai_model(server)], [look], budget=Budget(usd="0.01")).run("hi")
+        Agent(
+            [openai_model(server)], [look], budget=Budget(usd="0.01"), no_progress_after=None
+        ).run("hi")
     counts = {
         (p.attributes["agentkit.budget.kind"], p.attributes["agentkit.budget.dimension"]): p.value
         for p in points(reader)["agentkit.budget.events"]

@@ -86,7 +86,9 @@ def test_both_names_of_cache_writes_are_emitted(captured: Captured) -> None:
 
 def test_cost_stands_on_chat_spans_alone_and_adds_up(captured: Captured) -> None:
     with ScriptedProvider(TWO_CALLS) as server:
-        result = Agent([openai_model(server)], [look], budget=Budget(usd="0.01")).run("hi")
+        result = Agent(
+            [openai_model(server)], [look], budget=Budget(usd="0.01"), no_progress_after=None
+        ).run("hi")
         billed_nusd = server.bill.to_dict()["total"]["cost_nusd"]
     costs = [attributes(span)[names.COST_LANGFUSE] for span in captured.spans("chat ")]
     assert round(sum(costs) * 1e9) == billed_nusd
@@ -200,7 +202,9 @@ def test_a_failed_task_marks_the_workflow(captured: Captured) -> None:
 
 def test_budget_events_stand_on_the_agent_span(captured: Captured) -> None:
     with ScriptedProvider(always_tool("look", {"q": "x"})) as server:
-        result = Agent([openai_model(server)], [look], budget=Budget(usd="0.01")).run("hi")
+        result = Agent(
+            [openai_model(server)], [look], budget=Budget(usd="0.01"), no_progress_after=None
+        ).run("hi")
     assert result.outcome == "landed"
     events = [event for event in captured.one("invoke_agent").events if event.attributes]
     kinds = [event.name for event in events]
