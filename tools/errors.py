@@ -3,7 +3,8 @@
 ToolError
 ├── InvalidTool           a tool that cannot be offered: name, description or schema (a ValueError)
 │   └── DuplicateTool     two tools of one catalogue share a name; rename one of them
-└── InvalidLimits         timeouts or bounds that make no sense (also a ValueError)
+├── InvalidLimits         timeouts or bounds that make no sense (also a ValueError)
+└── ObservationStoreError the store of whole observations cannot be opened, or failed
 
 A tool that fails while it runs raises none of these: its failure is an `Observation`, for the model
 to read.
