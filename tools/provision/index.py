@@ -1,0 +1,240 @@
+"""An index over many tools: how well each fits a request, by its words and by its meaning."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit.tools.provision.embedding import Embedder, StaticEmbedding, Vectors
+from agentkit.tools.provision.words import spoken, terms
+
+if TYPE_CHECKING:
+    from bm25s import BM25  # type: ignore[import-untyped]  # it has no types
+
+    from agentkit.tools.catalogue import Schema, ToolSpec
+
+Scores = NDArray[np.float32]
+
+_VERSION = "1"  # of what is indexed and how: an index cached by another version is made anew
+_MAX_ARGUMENTS = 24
+_MAX_DESCRIPTION_CHARS = 1_200
+_MAX_ARGUMENT_CHARS = 160
+_NAME_SHARE = 0.3
+"""How much of a tool's vector is its name's, the rest its description's."""
+_GROUP_SHARE = 0.3
+"""How much of its group's vector is added to a tool's."""
+_BM25_K1, _BM25_B = 1.2, 0.6
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCard:
+    """What is indexed of a tool. `group` holds tools that belong together: those of one server.
+
+    `schema` is the JSON schema of its arguments; their names and descriptions are indexed too.
+    """
+
+    name: str
+    description: str
+    schema: Schema
+    group: str = ""
+    group_description: str = ""
+
+    @classmethod
+    def of(cls, spec: ToolSpec, *, group: str = "", group_description: str = "") -> ToolCard:
+        """The card of a catalogue's tool."""
+        return cls(
+            name=spec.name,
+            description=spec.description,
+            schema=spec.schema,
+            group=group,
+            group_description=group_description,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """How each tool fits each text: rows are texts, columns tools in the order of the cards."""
+
+    lexical: Scores
+    semantic: Scores
+
+
+class ToolIndex:
+    """Tools to search; building one takes about a second for 4,000 tools, so it can be cached."""
+
+    def __init__(
+        self,
+        cards: Sequence[ToolCard],
+        *,
+        embedder: Embedder | None = None,
+        cache_folder: Path | None = None,
+    ) -> None:
+        """With `cache_folder` an index of the same cards and embedder is read from there.
+
+        A cached index that cannot be read is made anew.
+        """
+        self.cards = tuple(cards)
+        self.embedder: Embedder = embedder or StaticEmbedding.shipped()
+        self._words: dict[int, frozenset[str]] = {}
+        self._bm25, self._vectors = self._read_or_build(cache_folder)
+        groups = {group: number for number, group in enumerate(sorted({c.group for c in cards}))}
+        self._groups = np.array([groups[card.group] for card in cards], np.int64)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything indexed and of the embedder."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (_VERSION, self.embedder.fingerprint):
+            digest.update(part.encode() + b"\0")
+        for card in self.cards:
+            digest.update(json.dumps(_card_texts(card)).encode() + b"\0")
+        return digest.hexdigest()
+
+    def evidence(self, texts: Sequence[str]) -> Evidence:
+        """How well every tool fits each text."""
+        vectors = self.embedder.embed(texts)
+        semantic = np.asarray(vectors @ self._vectors.T, np.float32)
+        lexical = np.zeros_like(semantic)
+        for row, text in enumerate(texts):
+            lexical[row] = self._lexical(terms(text))
+        return Evidence(lexical=lexical, semantic=semantic)
+
+    def words(self, position: int) -> frozenset[str]:
+        """The stems under which the card at a position is found."""
+        if (known := self._words.get(position)) is None:
+            known = self._words[position] = frozenset(_card_terms(self.cards[position]))
+        return known
+
+    def spread_over_groups(self, scores: Scores) -> Scores:
+        """For each tool the best score within its group; zeros where there is but one group."""
+        order, starts = self._group_order
+        if len(starts) < 2:
+            return np.zeros_like(scores)
+        best = np.maximum.reduceat(scores[:, order], starts, axis=1)
+        return np.asarray(best[:, self._groups], np.float32)
+
+    @functools.cached_property
+    def _group_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self._groups, kind="stable")
+        _, starts = np.unique(self._groups[order], return_index=True)
+        return order, starts
+
+    def _lexical(self, words: list[str]) -> Scores:
+        known = [word for word in words if word in self._bm25.vocab_dict]
+        if not known:
+            return np.zeros(len(self.cards), np.float32)
+        return np.asarray(self._bm25.get_scores(known), np.float32)
+
+    def _read_or_build(self, folder: Path | None) -> tuple[BM25, Vectors]:
+        path = folder / f"tools-{self.fingerprint}.npz" if folder else None
+        if path is not None and (stored := _read(path, len(self.cards))) is not None:
+            return stored
+        built = _bm25(self.cards), self._embed_cards()
+        if path is not None:
+            _write(path, *built)
+        return built
+
+    def _embed_cards(self) -> Vectors:
+        if not self.cards:
+            return np.zeros((0, self.embedder.embed([""]).shape[1]), np.float32)
+        names = self.embedder.embed([spoken(card.name) for card in self.cards])
+        full = self.embedder.embed([_sentence(card) for card in self.cards])
+        vectors = _NAME_SHARE * names + (1 - _NAME_SHARE) * full
+        groups = sorted({f"{spoken(c.group)}. {c.group_description}" for c in self.cards})
+        if len(groups) > 1:
+            known = dict(zip(groups, self.embedder.embed(groups), strict=True))
+            vectors += _GROUP_SHARE * np.stack(
+                [known[f"{spoken(c.group)}. {c.group_description}"] for c in self.cards]
+            )
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(lengths, 1e-9), np.float32)
+
+
+def _sentence(card: ToolCard) -> str:
+    return f"{spoken(card.name)}: {card.description[:_MAX_DESCRIPTION_CHARS]}"
+
+
+def _card_texts(card: ToolCard) -> list[str]:
+    return [card.name, card.description, card.group, card.group_description, _arguments(card)]
+
+
+def _arguments(card: ToolCard) -> str:
+    """The names and descriptions of a tool's arguments, as one text."""
+    properties = card.schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return ""
+    parts: list[str] = []
+    for name, argument in list(cast("Mapping[str, object]", properties).items())[:_MAX_ARGUMENTS]:
+        parts.append(spoken(name))
+        if isinstance(argument, Mapping):
+            text = cast("Mapping[str, object]", argument).get("description")
+            if isinstance(text, str):
+                parts.append(text[:_MAX_ARGUMENT_CHARS])
+    return ". ".join(parts)
+
+
+def _card_terms(card: ToolCard) -> list[str]:
+    """The words of a card; those of its name count twice."""
+    name = spoken(card.name)
+    return terms(f"{name} {name} {card.description} {_arguments(card)} {spoken(card.group)}")
+
+
+def _bm25(cards: Sequence[ToolCard]) -> BM25:
+    from bm25s import BM25
+
+    index = BM25(k1=_BM25_K1, b=_BM25_B)
+    documents = [_card_terms(card) for card in cards]
+    index.index([words or [""] for words in documents] or [[""]], show_progress=False)
+    return index
+
+
+def _write(path: Path, bm25: BM25, vectors: Vectors) -> None:
+    """Whole or not at all: another process may read or write the same index."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    words = json.dumps(list(bm25.vocab_dict)).encode()
+    ids = np.fromiter(bm25.vocab_dict.values(), np.int64)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
+        np.savez(
+            partial,
+            vectors=vectors,
+            words=np.frombuffer(words, np.uint8),
+            ids=ids,
+            data=bm25.scores["data"],
+            indices=bm25.scores["indices"],
+            indptr=bm25.scores["indptr"],
+        )
+    os.replace(partial.name, path)
+
+
+def _read(path: Path, cards: int) -> tuple[BM25, Vectors] | None:
+    from bm25s import BM25
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            words = json.loads(stored["words"].tobytes())
+            bm25 = BM25(k1=_BM25_K1, b=_BM25_B)
+            bm25.vocab_dict = dict(zip(words, stored["ids"].tolist(), strict=True))
+            bm25.scores = {name: stored[name] for name in ("data", "indices", "indptr")}
+            bm25.scores["num_docs"] = max(cards, 1)
+            vectors = np.asarray(stored["vectors"], np.float32)
+            if len(vectors) == cards:
+                return bm25, vectors
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        _log.warning("index of tools at %s cannot be read (%s): made anew", path, error)
+    return None
