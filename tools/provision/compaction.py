@@ -164,16 +164,21 @@ def _hashed(name: str, wire: str) -> str:
 
 def _schema(schema: object, known: frozenset[str], depth: int) -> object:
     """A schema without notes; `known` holds the words that its descriptions need not repeat."""
-    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+    keywords = _keywords(schema)
+    if keywords is None or depth > _MAX_DEPTH:
         return schema
     found: dict[str, object] = {}
-    for key, value in cast("Mapping[str, object]", schema).items():
+    for key, value in keywords.items():
         if key in _DROPPED:
             continue
         kept = _keyword(key, value, known, depth)
         if kept is not None:
             found[key] = kept
     return _not_null(found)
+
+
+def _keywords(schema: object) -> Mapping[str, object] | None:
+    return cast("Mapping[str, object]", schema) if isinstance(schema, Mapping) else None
 
 
 def _keyword(key: str, value: object, known: frozenset[str], depth: int) -> object | None:

@@ -155,15 +155,17 @@ def pack(pieces: Sequence[str], table: Vectors) -> bytes:
 
 
 def _best_steps(table: Vectors) -> Vectors:
-    """For each row the step of 24 that loses least."""
-    largest = np.abs(table).max(axis=1)
-    best, least = largest / 7, np.full(len(table), np.inf)
-    for share in np.linspace(0.4, 1.0, 24):
-        step = np.maximum(largest * share / 7, 1e-8)
-        codes = np.clip(np.rint(table / step[:, None]), -_ZERO_CODE, 7)
-        loss = np.square(codes * step[:, None] - table).sum(axis=1)
-        best, least = np.where(loss < least, step, best), np.minimum(loss, least)
-    return np.asarray(best, np.float32)
+    """For each row the step, of 24, that loses least."""
+    largest = np.maximum(np.abs(table).max(axis=1), 1e-8)
+    steps = largest / 7 * np.linspace(0.4, 1.0, 24, dtype=np.float32)[:, None]
+    losses = np.stack([_loss(table, step) for step in steps])
+    best = losses.argmin(axis=0)
+    return np.asarray(steps[best, np.arange(len(table))], np.float32)
+
+
+def _loss(table: Vectors, steps: Vectors) -> Vectors:
+    codes = np.clip(np.rint(table / steps[:, None]), -_ZERO_CODE, 7)
+    return np.asarray(np.square(codes * steps[:, None] - table).sum(axis=1), np.float32)
 
 
 def _read(data: bytes) -> StaticEmbedding:

@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.tools.provision.embedding import Embedder, StaticEmbedding, Vectors
+from agentkit.tools.provision.lexical import Lexical
 from agentkit.tools.provision.words import spoken, terms
 
 if TYPE_CHECKING:
-    from bm25s import BM25  # type: ignore[import-untyped]  # it has no types
-
     from agentkit.tools.catalogue import Schema, ToolSpec
 
 Scores = NDArray[np.float32]
@@ -35,7 +34,6 @@ _NAME_SHARE = 0.3
 """How much of a tool's vector is its name's, the rest its description's."""
 _GROUP_SHARE = 0.3
 """How much of its group's vector is added to a tool's."""
-_BM25_K1, _BM25_B = 1.2, 0.6
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +88,7 @@ class ToolIndex:
         self.cards = tuple(cards)
         self.embedder: Embedder = embedder or StaticEmbedding.shipped()
         self._words: dict[int, frozenset[str]] = {}
-        self._bm25, self._vectors = self._read_or_build(cache_folder)
+        self._lexical, self._vectors = self._read_or_build(cache_folder)
         groups = {group: number for number, group in enumerate(sorted({c.group for c in cards}))}
         self._groups = np.array([groups[card.group] for card in cards], np.int64)
 
@@ -110,7 +108,7 @@ class ToolIndex:
         semantic = np.asarray(vectors @ self._vectors.T, np.float32)
         lexical = np.zeros_like(semantic)
         for row, text in enumerate(texts):
-            lexical[row] = self._lexical(terms(text))
+            lexical[row] = self._lexical.scores(terms(text))
         return Evidence(lexical=lexical, semantic=semantic)
 
     def words(self, position: int) -> frozenset[str]:
@@ -133,17 +131,11 @@ class ToolIndex:
         _, starts = np.unique(self._groups[order], return_index=True)
         return order, starts
 
-    def _lexical(self, words: list[str]) -> Scores:
-        known = [word for word in words if word in self._bm25.vocab_dict]
-        if not known:
-            return np.zeros(len(self.cards), np.float32)
-        return np.asarray(self._bm25.get_scores(known), np.float32)
-
-    def _read_or_build(self, folder: Path | None) -> tuple[BM25, Vectors]:
+    def _read_or_build(self, folder: Path | None) -> tuple[Lexical, Vectors]:
         path = folder / f"tools-{self.fingerprint}.npz" if folder else None
         if path is not None and (stored := _read(path, len(self.cards))) is not None:
             return stored
-        built = _bm25(self.cards), self._embed_cards()
+        built = Lexical.of([_card_terms(card) for card in self.cards]), self._embed_cards()
         if path is not None:
             _write(path, *built)
         return built
@@ -193,46 +185,22 @@ def _card_terms(card: ToolCard) -> list[str]:
     return terms(f"{name} {name} {card.description} {_arguments(card)} {spoken(card.group)}")
 
 
-def _bm25(cards: Sequence[ToolCard]) -> BM25:
-    from bm25s import BM25
-
-    index = BM25(k1=_BM25_K1, b=_BM25_B)
-    documents = [_card_terms(card) for card in cards]
-    index.index([words or [""] for words in documents] or [[""]], show_progress=False)
-    return index
-
-
-def _write(path: Path, bm25: BM25, vectors: Vectors) -> None:
+def _write(path: Path, lexical: Lexical, vectors: Vectors) -> None:
     """Whole or not at all: another process may read or write the same index."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    words = json.dumps(list(bm25.vocab_dict)).encode()
-    ids = np.fromiter(bm25.vocab_dict.values(), np.int64)
+    arrays: dict[str, NDArray[np.generic]] = {"vectors": vectors, **lexical.arrays()}
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
-        np.savez(
-            partial,
-            vectors=vectors,
-            words=np.frombuffer(words, np.uint8),
-            ids=ids,
-            data=bm25.scores["data"],
-            indices=bm25.scores["indices"],
-            indptr=bm25.scores["indptr"],
-        )
+        np.savez(partial, allow_pickle=False, **arrays)
     os.replace(partial.name, path)
 
 
-def _read(path: Path, cards: int) -> tuple[BM25, Vectors] | None:
-    from bm25s import BM25
-
+def _read(path: Path, cards: int) -> tuple[Lexical, Vectors] | None:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            words = json.loads(stored["words"].tobytes())
-            bm25 = BM25(k1=_BM25_K1, b=_BM25_B)
-            bm25.vocab_dict = dict(zip(words, stored["ids"].tolist(), strict=True))
-            bm25.scores = {name: stored[name] for name in ("data", "indices", "indptr")}
-            bm25.scores["num_docs"] = max(cards, 1)
-            vectors = np.asarray(stored["vectors"], np.float32)
-            if len(vectors) == cards:
-                return bm25, vectors
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            stored: dict[str, NDArray[np.generic]] = {name: archive[name] for name in archive.files}
+        vectors = np.asarray(stored["vectors"], np.float32)
+        if len(vectors) == cards:
+            return Lexical.from_arrays(stored, cards), vectors
     except FileNotFoundError:
         return None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:

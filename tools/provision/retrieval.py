@@ -96,11 +96,14 @@ def combined(index: ToolIndex, evidence: Evidence) -> Scores:
 
     Cosines and BM25 have no scale in common, so each counts in standard deviations over the tools.
     """
-    rows = _standard(evidence.semantic) + _LEXICAL_SHARE * _standard(evidence.lexical)
-    rows = rows + _GROUP_SHARE * index.spread_over_groups(rows)
+    own = np.asarray(
+        _standard(evidence.semantic) + np.float32(_LEXICAL_SHARE) * _standard(evidence.lexical),
+        np.float32,
+    )
+    rows = own + np.float32(_GROUP_SHARE) * index.spread_over_groups(own)
     if len(rows) == 1:
         return np.asarray(rows[0], np.float32)
-    return np.asarray(rows[0] + _INTENT_SHARE * rows[1:].max(axis=0), np.float32)
+    return np.asarray(rows[0] + np.float32(_INTENT_SHARE) * rows[1:].max(axis=0), np.float32)
 
 
 def _texts(request: str) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Protocol, cast
 
-import snowballstemmer  # type: ignore[import-untyped]  # it has no types
+import snowballstemmer  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
 _CASE_CHANGE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[_.\-/]+")
@@ -55,9 +56,15 @@ def terms(text: str) -> list[str]:
     return [_stem(word) for word in words if word not in _COMMON]
 
 
-_stemmer = snowballstemmer.stemmer("english")
+class _Stemmer(Protocol):
+    """What is used of snowballstemmer, which has no types."""
+
+    def stemWord(self, word: str) -> str: ...  # noqa: N802
+
+
+_stemmer = cast("_Stemmer", snowballstemmer.EnglishStemmer())
 
 
 @lru_cache(_KNOWN_WORDS)
 def _stem(word: str) -> str:
-    return str(_stemmer.stemWord(word[:64]))
+    return _stemmer.stemWord(word[:64])
