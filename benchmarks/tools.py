@@ -154,7 +154,8 @@ def _scored(tools: ToolSet, found_by: Search, rows: int) -> dict[str, Any]:
     costs = {tool.original_name: _tokens(tool.openai_schema) for tool in compact_all(tools.cards)}
     whole = sum(_tokens(_definition(card)) for card in tools.cards)
     offered = statistics.fmean(sum(costs[name] for name in offer) for offer in offers)
-    odd = [number for number in range(len(requests)) if rows or number % 2]
+    places = _sample(range(len(tools.requests)), rows)
+    odd = [number for number, place in enumerate(places) if place % 2]
     return {
         **_recall(requests, offers),
         "held_out": _recall([requests[n] for n in odd], [offers[n] for n in odd]),
