@@ -7,8 +7,9 @@ through llama.cpp, `bm25` the lexical half alone, `bigtool` the retrieval of lan
 MiniLM. The shares of words, intents and groups, and the calibration of offering nothing, were
 chosen on rows at even positions of the MetaTool and BFCL sets; "held_out" scores the odd ones only.
 LiveMCP's 41 requests were looked at while the way to search was chosen, and the share of groups was
-chosen on them: read their figures as of seen rows. Times are of this machine in this run; `--rows`
-takes an even sample of each set, for MiniLM is slow on two cores.
+chosen on them: read their figures as of seen rows. Times are of this machine in this run. MiniLM's
+vectors are remembered between runs: the median times of `minilm` and `bigtool` leave them out once
+they are known. `--rows` takes an even sample of each set.
 
 Needs the data folder named by AGENTKIT_DATA (by default ../shared/data); `minilm` and `bigtool`
 need the extra `local` and the groups `dev` and `bench`.

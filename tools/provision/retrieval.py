@@ -59,7 +59,7 @@ class Calibration:
 # functions; the floors were set on even positions of the MetaTool sets and BFCL's pool, so that no
 # set loses more than 2 points of recall. MINILM's are of a third of those rows.
 SHIPPED = Calibration(
-    bias=-2.604, semantic=0.166, intent=5.163, covered=-0.018, named=1.198, floor=0.24
+    bias=-2.604, semantic=0.166, intent=5.163, covered=-0.018, named=1.198, floor=0.23
 )
 MINILM = Calibration(
     bias=-3.57, semantic=2.49, intent=4.557, covered=0.756, named=1.138, floor=0.17
