@@ -19,12 +19,12 @@ from tests.scripted import ScriptedModel, call, in_turn
     [("agent", "sync", 1), ("agent", "async", 2), ("metered_branches", "sync", 4)],
 )
 def test_nothing_is_paid_twice(contender: str, durability: str, die_at: int) -> None:
-    assert trial(contender, durability, calls=4, die_at=die_at) == 0
+    assert trial(contender, durability, calls=4, die_at=die_at) == (0, True)
 
 
 def test_a_bare_loop_pays_twice() -> None:
     """So the test above tests something."""
-    assert trial("bare_loop", "sync", calls=3, die_at=2) == 1
+    assert trial("bare_loop", "sync", calls=3, die_at=2) == (1, True)
 
 
 def test_a_metered_model_of_a_resumed_task_replays(tmp_path: Path) -> None:
