@@ -402,6 +402,7 @@ def _lost_call(reservation_id: str, worst: Amount, task: TaskRecord) -> CallReco
         purpose="landing" if _is_landing(reservation_id) else "step",
         status="cut",
         error="the process ended before the answer was settled",
+        started_at=task.started_at,
         usage=Usage(input_tokens=worst.tokens),
         cost_nusd=worst.nusd,
         confirmed=False,
