@@ -94,7 +94,7 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
     plan = _plan(task, call)
     attempt = 1
     while True:
-        hold = task.hold_landing_call if _from_reserve(plan) else task.hold_call
+        hold = task.hold_landing_call if plan.purpose == "landing" else task.hold_call
         held: HeldCall = yield Blocking(partial(hold, replace(plan, attempt=attempt)), blocking)
         left = _seconds_left(task, call)
         effect = Invoke(
@@ -255,10 +255,6 @@ def _plan(task: Task, call: Call) -> CallPlan:
         tools_offered=tuple(_tool_name(tool) for tool in call.tools),
         lease_seconds=tier.lease_seconds,
     )
-
-
-def _from_reserve(plan: CallPlan) -> bool:
-    return plan.purpose == "landing"
 
 
 def _seconds_left(task: Task, call: Call) -> float | None:

@@ -335,8 +335,8 @@ def sums_follow_the_rule_of_charge(bench: Bench) -> None:
         path = f"org{number}"
         bench.scope(path)
         held = bench.hold(Amount(10), path)
-        state, charged = charge("held", NOTHING, *pair[0]) or ("held", NOTHING)
-        state, charged = charge(state, charged, *pair[1]) or (state, charged)
+        state, charged = charge("held", *pair[0]) or ("held", NOTHING)
+        state, charged = charge(state, *pair[1]) or (state, charged)
         for actual, confirmed in pair:
             bench.store.settle(held, actual, confirmed=confirmed)
         account = bench.sums(path, settled=charged)

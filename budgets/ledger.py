@@ -156,12 +156,8 @@ class Ledger:
         lease_seconds: float,
         fingerprint: str = "",
         dispatched: bool = True,
-        announce: bool = True,
     ) -> Grant:
-        """Hold `worst` in all of `paths`, or raise BudgetExceeded with nothing held.
-
-        `announce=False` leaves the breach event to a caller who may ask for less first.
-        """
+        """Hold `worst` in all of `paths`, or raise BudgetExceeded with nothing held."""
         answer = self.try_reserve(
             reservation_id,
             worst,
@@ -172,8 +168,7 @@ class Ledger:
         )
         if isinstance(answer, Grant):
             return answer
-        if announce:
-            self.announce_breach(answer)
+        self.announce_breach(answer)
         raise denied(answer)
 
     def try_reserve(

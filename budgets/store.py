@@ -206,7 +206,7 @@ class Store(Protocol):
 
 
 def charge(
-    state: ReservationState, charged: Amount, actual: Amount, confirmed: bool
+    state: ReservationState, actual: Amount, confirmed: bool
 ) -> tuple[ReservationState, Amount] | None:
     """What a settle makes of a reservation: its new state and charge, or None to leave it.
 

@@ -280,7 +280,7 @@ class MemoryStore:
 
     def _settle(self, reservation: _Reservation, actual: Amount, confirmed: bool) -> Settlement:
         before = reservation.state
-        decided = charge(before, reservation.charged, actual, confirmed)
+        decided = charge(before, actual, confirmed)
         if decided is None:
             return Settlement(reservation.id, before, before, reservation.charged, NOTHING, ())
         reservation.state, charged = decided

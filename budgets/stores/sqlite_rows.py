@@ -93,7 +93,7 @@ def settle(
 ) -> Settlement:
     """Charge `actual`, or leave what `charge` leaves; raises ReservationUnknown."""
     before, worst, charged, accounts = _reservation(db, reservation_id)
-    decided = charge(before, charged, actual, confirmed)
+    decided = charge(before, actual, confirmed)
     if decided is None:
         return Settlement(reservation_id, before, before, charged, NOTHING, ())
     after, new_charge = decided

@@ -513,8 +513,9 @@ def test_a_person_is_asked_and_answers_after_a_restart(
     second = Agent([model], [look], budget=Budget(calls=4), **files)
     assert second.resume("t").outcome == "cancelled"
     assert model.seen == []
-    result = second.resume("t", decision)
+    result = asyncio.run(second.aresume("t", decision))
     assert (result.outcome, result.answer) == (outcome, answer)
+    assert result.ok == (outcome == "answered")
     assert result.task_id == waiting.task_id
 
 

@@ -366,6 +366,7 @@ async def test_a_closed_async_stream_stops_the_work(endless: LocalChatModel) -> 
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]  # an async generator
     await _quiet(endless)
+    assert endless.engine.counters.tokens_evaluated < 15_000
 
 
 async def _quiet(model: LocalChatModel) -> None:

@@ -46,7 +46,7 @@ def test_fuzzed_observations_never_raise_nor_break_the_bound() -> None:
         text = "".join(rng.choice(BITS) for _ in range(rng.randrange(1, 600)))
         found = prune(text, query="order a 0", max_tokens=40)
         assert count_text(found.text) <= 40
-        found.text.encode()
+        assert found.text.encode().decode() == found.text
 
 
 def test_broken_documents_never_raise() -> None:
@@ -90,7 +90,7 @@ def test_compressed_bytes_are_never_opened() -> None:
 
 def test_lone_surrogates_cannot_come_through() -> None:
     found = prune("id \ud83d 17\n" * 5000, max_tokens=50)
-    found.text.encode()
+    assert found.text.encode().decode() == found.text
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
