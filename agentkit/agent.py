@@ -161,10 +161,11 @@ class Agent:
     ) -> TaskResult:
         """Go on with the task that was interrupted under `thread_id`; raises NotResumable.
 
-        `decision` answers a task that asks about its budget: `Extend(...)`, `Land()` or `Stop()`.
+        The id of the task will do as well. `decision` answers a task that asks about its budget,
+        and is carried out at once for any other: `Extend(...)`, `Land()` or `Stop()`.
         """
-        run, config = self._take_up(thread_id, on_progress)
-        return self._finish(run, self._invoke(run, _answer(decision), config))
+        run, inputs, config = self._take_up(thread_id, decision, on_progress)
+        return self._finish(run, self._invoke(run, inputs, config))
 
     async def aresume(
         self,
@@ -174,8 +175,8 @@ class Agent:
         on_progress: OnProgress | None = None,
     ) -> TaskResult:
         """As `resume`, on the event loop."""
-        run, config = self._take_up(thread_id, on_progress)
-        return self._finish(run, await self._ainvoke(run, _answer(decision), config))
+        run, inputs, config = self._take_up(thread_id, decision, on_progress)
+        return self._finish(run, await self._ainvoke(run, inputs, config))
 
     def stream(
         self,
@@ -319,11 +320,14 @@ class Agent:
         return None
 
     def _take_up(
-        self, thread_id: str, on_progress: OnProgress | None
-    ) -> tuple[Run, RunnableConfig]:
-        config = self._config(thread_id)
+        self, wanted: str, decision: Decision | None, on_progress: OnProgress | None
+    ) -> tuple[Run, Command[Any] | None, RunnableConfig]:
+        """The stored task, what its graph is invoked with, and where its checkpoints are."""
         if not self._saves:
             raise NotResumable("this agent keeps no checkpoints; pass checkpoint='sqlite:///...'")
+        known = self.ledger.store.task(wanted)
+        thread_id = wanted if known is None else known.thread_id or wanted
+        config = self._config(thread_id)
         snapshot = self.graph.get_state(config)
         state = cast(AgentState, snapshot.values)
         task_id = state.get("task_id")
@@ -337,7 +341,10 @@ class Agent:
             thread_id=thread_id,
             on_progress=on_progress,
         )
-        return run, config
+        if decision is None or state.get("asking"):
+            return run, _answer(decision), config
+        run.task.decide(decision)
+        return run, None, config
 
     def _open(
         self,

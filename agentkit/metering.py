@@ -253,7 +253,7 @@ def _plan(task: Task, call: Call) -> CallPlan:
         step=call.step,
         tier=tier.index,
         tools_offered=tuple(_tool_name(tool) for tool in call.tools),
-        lease_seconds=tier.lease_seconds,
+        lease_seconds=task.ledger.lease_seconds,
     )
 
 

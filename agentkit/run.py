@@ -83,7 +83,6 @@ class Run:
     ) -> None:
         self.task = task
         self.trace = trace
-        self._on_budget = on_budget
         self._on_progress = on_progress
         self.watch = watch
         self.can_ask = can_ask
@@ -91,7 +90,9 @@ class Run:
         self._history: tuple[tuple[int, int], Sequence[BaseMessage]] | None = None
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
-        task.listen(self._hear)
+        task.observe(trace.budget_event)
+        if on_budget is not None:
+            task.listen(on_budget)
 
     @property
     def task_id(self) -> str:
@@ -142,10 +143,6 @@ class Run:
         """Tools are about to run."""
         if self._on_progress is not None:
             self._report(step, ", ".join(tools), "acting")
-
-    def _hear(self, event: BudgetEvent) -> Decision | None:
-        self.trace.budget_event(event)
-        return None if self._on_budget is None else self._on_budget(event)
 
     def _report(self, step: int, tier: str, phase: str) -> None:
         if self._on_progress is None:

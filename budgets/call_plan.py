@@ -8,6 +8,8 @@ from agentkit.budgets.amount import Amount, Limits
 from agentkit.budgets.journal import Purpose
 from agentkit.budgets.price import CacheWrite, Price
 
+LEASE_SECONDS = 60.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallPlan:
@@ -29,7 +31,7 @@ class CallPlan:
     tier: int = 0
     attempt: int = 1
     tools_offered: tuple[str, ...] = ()
-    lease_seconds: float = 150.0
+    lease_seconds: float = LEASE_SECONDS
     fingerprint: str = ""
 
     def worst(self, output_tokens: int) -> Amount:
@@ -53,9 +55,12 @@ class CallPlan:
         return self.price.affordable_output_tokens(nusd, self.input_tokens, self.cache_write)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, weakref_slot=True)
 class HeldCall:
-    """A call whose worst case is held: send it with `max_output_tokens`, then end it once."""
+    """A call whose worst case is held: send it with `max_output_tokens`, then end it once.
+
+    Keep it while the call is under way: its lease is renewed as long as it exists.
+    """
 
     call_id: str
     index: int

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentkit.budgets.amount import Amount, check_limits
-from agentkit.budgets.budget import Budget
-from agentkit.budgets.errors import Dimension
+from agentkit.budgets.budget import LONGEST_SECONDS, Budget
+from agentkit.budgets.errors import Dimension, InvalidLimit
 from agentkit.budgets.money import Money
 
 EventKind = Literal["threshold", "breach", "overrun", "forfeit", "landing"]
@@ -49,6 +49,9 @@ class Extend:
     def amount(self) -> Amount:
         """The extension as an amount; raises InvalidLimit for negative or absurd values."""
         from agentkit.budgets.money import nusd_from_usd
+
+        if not 0 <= self.seconds <= LONGEST_SECONDS:
+            raise InvalidLimit(f"an extension by {self.seconds!r} seconds; use 0, up to a year")
 
         limits = Budget(usd=self.usd, tokens=self.tokens).limits
         check_limits(limits._replace(calls=self.calls))

@@ -99,7 +99,8 @@ class TaskRecord:
 
     `cost_nusd` includes `unconfirmed_nusd`, the part charged at the worst case because no usage
     arrived. `outcome` is None while the task runs. `request_digest` tells a repeated request from
-    another one without keeping its text.
+    another one without keeping its text. `extensions` is what its limits were raised by, each
+    under a name of its own: `nusd`, `tokens`, `fresh_tokens`, `calls`, `seconds`.
     """
 
     task_id: str
@@ -120,6 +121,9 @@ class TaskRecord:
     trace_id: str = ""
     thread_id: str | None = None
     request_digest: str = ""
+    extensions: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict[str, Mapping[str, Any]]
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""

@@ -14,14 +14,17 @@ from dataclasses import replace
 
 from agentkit.budgets.amount import DIMENSIONS, Amount, Limits, check_amount
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
-from agentkit.budgets.event import BudgetEvent, EventKind
+from agentkit.budgets.call_plan import LEASE_SECONDS
+from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget
+from agentkit.budgets.heartbeat import Heartbeat
 from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
+from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
 from agentkit.budgets.margin import TokenMargins
 from agentkit.budgets.price import PriceBook
 from agentkit.budgets.scope import Scope, Window, scope_chain
 from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, Store
 from agentkit.budgets.stores import open_store
-from agentkit.budgets.task import LANDING_SUFFIX, OnBudgetEvent, Task, denied, new_id
+from agentkit.budgets.task import LANDING_SUFFIX, Task, denied, extended_limits, new_id
 from agentkit.budgets.usage import Usage
 
 _log = logging.getLogger("agentkit.budgets")
@@ -46,19 +49,26 @@ class Ledger:
         store: Store | str = "memory://",
         *,
         prices: PriceBook | None = None,
-        on_event: OnBudgetEvent | None = None,
+        on_event: OnBudget | None = None,
         clock: Callable[[], float] = time.time,
+        lease_seconds: float = LEASE_SECONDS,
+        listener_seconds: float = LISTENER_SECONDS,
     ) -> None:
         """A ledger over `store`, an object or an address like `sqlite:///agentkit.db`.
 
-        `on_event` hears the events of every scope. Raises StoreError where the store cannot open.
+        `on_event` hears the events of every scope; a callback that takes longer than
+        `listener_seconds` is left behind. `lease_seconds` after a process has died, what its calls
+        held is charged. Raises StoreError where the store cannot open.
         """
         self.store: Store = open_store(store) if isinstance(store, str) else store
         self.prices = prices or PriceBook()
         self.margins = TokenMargins()
         self.clock = clock
-        self._on_event = on_event
-        self._listeners: dict[str, OnBudgetEvent] = {}
+        self.lease_seconds = lease_seconds
+        self.listener_seconds = listener_seconds
+        self.heartbeat = Heartbeat(self._renew_sent)
+        self._on_event = None if on_event is None else self.timed(on_event)
+        self._listeners: dict[str, Callable[[BudgetEvent], object]] = {}
         self._next_expiry = 0.0
         self._lock = threading.Lock()
 
@@ -96,7 +106,7 @@ class Ledger:
         budget: Budget | None = None,
         task_id: str | None = None,
         tags: Mapping[str, str] | None = None,
-        on_event: OnBudgetEvent | None = None,
+        on_event: OnBudget | None = None,
         models: Sequence[str] = (),
         thread_id: str | None = None,
         keep_responses: bool = False,
@@ -114,7 +124,6 @@ class Ledger:
         path = f"{scope}/~{task_id}"
         chain = scope_chain(path)
         self.store.ensure_scopes(chain[:-1])
-        self.store.put_scope(Scope(path=path, limits=budget.limits, thresholds=budget.thresholds))
         record = (
             replace(known, ended_at=None, outcome=None)
             if known
@@ -129,6 +138,8 @@ class Ledger:
                 request_digest=request_digest,
             )
         )
+        limits = extended_limits(budget, record)
+        self.store.put_scope(Scope(path=path, limits=limits, thresholds=budget.thresholds))
         self.store.put_task(record)
         if known is not None:
             self._forfeit_abandoned(record)
@@ -292,9 +303,19 @@ class Ledger:
         """Append to a task's story."""
         self.store.add_event(event)
 
+    def timed(
+        self, listener: OnBudget, *, take: Callable[[Decision | None], None] | None = None
+    ) -> TimedListener:
+        """`listener` as it may be called: for a limited time, its answers given to `take`."""
+        return TimedListener(listener, take=take, seconds=self.listener_seconds)
+
     def close(self) -> None:
         """Let go of the store."""
+        self.heartbeat.stop()
         self.store.close()
+
+    def _renew_sent(self, reservation_id: str, lease_seconds: float) -> bool:
+        return self.renew(reservation_id, lease_seconds=lease_seconds)
 
     def _announce(self, settlement: Settlement) -> None:
         """Events of one settlement: each threshold is crossed by exactly one of them."""
@@ -367,16 +388,16 @@ class Ledger:
             if listener is not None:
                 _tell(listener, event)
 
-    def _listeners_below(self, path: str) -> list[OnBudgetEvent]:
+    def _listeners_below(self, path: str) -> list[Callable[[BudgetEvent], object]]:
         """A scope above tasks concerns every task that spends from it."""
         prefix = f"{path}/"
         return [hear for at, hear in list(self._listeners.items()) if at.startswith(prefix)]
 
 
-def _tell(listener: OnBudgetEvent, event: BudgetEvent) -> None:
+def _tell(listener: Callable[[BudgetEvent], object], event: BudgetEvent) -> None:
     try:
         listener(event)
-    except Exception:  # noqa: BLE001  # a listener's fault must never undo or stop a settlement
+    except Exception:  # noqa: BLE001  # an observer's fault must never undo or stop a settlement
         _log.exception("a budget listener failed on a %s event", event.kind)
 
 

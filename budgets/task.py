@@ -10,11 +10,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from agentkit.budgets.amount import NOTHING, UNLIMITED, Amount, Limits, amount_of
+from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits, amount_of
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.errors import BudgetExceeded, BudgetTooSmall, DeadlineExceeded
-from agentkit.budgets.event import Ask, BudgetEvent, Decision, Extend, Land, Stop, facts, told
+from agentkit.budgets.event import (
+    Ask,
+    BudgetEvent,
+    Decision,
+    Extend,
+    Land,
+    OnBudget,
+    Stop,
+    facts,
+    told,
+)
 from agentkit.budgets.journal import (
     CallRecord,
     CallStatus,
@@ -23,6 +33,7 @@ from agentkit.budgets.journal import (
     PaidResponse,
     TaskRecord,
 )
+from agentkit.budgets.listener import TimedListener
 from agentkit.budgets.store import Denial, Grant
 from agentkit.budgets.usage import Usage
 
@@ -30,8 +41,6 @@ if TYPE_CHECKING:
     from agentkit.budgets.ledger import Ledger
 
 LANDING_SUFFIX = ".landing"
-
-OnBudgetEvent = Callable[[BudgetEvent], Decision | None]
 
 _LANDING_LEASE_SECONDS = 3600.0
 _LANDING_SHARE_OF_SECONDS = 0.1
@@ -60,12 +69,13 @@ class Task:
         self.path = path
         self._record = record
         self._chain = tuple(chain)
-        self._limits = budget.limits
-        self._seconds = budget.seconds
+        self._limits = extended_limits(budget, record)
+        self._seconds = extended_seconds(budget, record)
         self._calls = {call.call_id: call for call in calls}
         self._index = max((call.index for call in self._calls.values()), default=0)
         self._started = time.monotonic()
-        self._listener: OnBudgetEvent | None = None
+        self._observer: Callable[[BudgetEvent], None] | None = None
+        self._listener: TimedListener | None = None
         self._landing: tuple[str, Amount] | None = None
         self._landing_renewed = 0.0
         self._pending: Literal["land", "stop", "ask"] | None = None
@@ -153,22 +163,31 @@ class Task:
         """What a callback asked for: the answer now, no answer, or to wait for a person."""
         return self._pending
 
-    def listen(self, listener: OnBudgetEvent) -> None:
-        """Hear this task's events; what `listener` returns is carried out."""
-        self._listener = listener
+    def listen(self, listener: OnBudget) -> None:
+        """Hear this task's events; what `listener` returns is carried out, also where it is late.
+
+        It is called in a thread of its own, and left behind after the ledger's `listener_seconds`.
+        """
+        self._listener = self.ledger.timed(listener, take=self.decide)
+
+    def observe(self, observer: Callable[[BudgetEvent], None]) -> None:
+        """Tell this task's events to what returns at once, before any listener."""
+        self._observer = observer
 
     def hear(self, event: BudgetEvent) -> None:
         """Take an event of this task, or of a scope above it, from the ledger."""
         self.note(f"budget_{event.kind}", told(event), data=facts(event))
-        if self._listener is not None:
-            self.decide(self._listener(event))
+        if self._observer is not None:
+            self._observer(event)
+        if self._listener is not None and not self._listener(event):
+            self.note("budget_listener", f"the callback failed, or hangs, on {told(event)}")
 
-    def decide(self, decision: Decision | None) -> None:
-        """Carry out what a callback answered."""
+    def decide(self, decision: Decision | None, *, once: str | None = None) -> None:
+        """Carry out what a callback or a person answered; see `extend` for `once`."""
         match decision:
             case Extend():
                 self._pending = None if self._pending == "ask" else self._pending
-                self.extend(decision)
+                self.extend(decision, once=once)
             case Land():
                 self._pending = "stop" if self._pending == "stop" else "land"
             case Ask():
@@ -178,15 +197,23 @@ class Task:
             case None:
                 pass
 
-    def extend(self, extension: Extend) -> None:
-        """Raise the limits that the task has; raises InvalidLimit for negative values."""
+    def extend(self, extension: Extend, *, once: str | None = None) -> None:
+        """Raise the limits that the task has, for good; raises InvalidLimit for negative values.
+
+        An extension that is named by `once` counts once, however often it comes.
+        """
         more = extension.amount()
         with self._lock:
-            raised = zip(self._limits, more, strict=True)
-            self._limits = Limits(*(None if a is None else a + b for a, b in raised))
-            if self._seconds is not None:
-                self._seconds += max(0.0, extension.seconds)
+            given = self._record.extensions
+            name = once or f"{len(given) + 1}"
+            if self._record.outcome is not None or name in given:
+                return  # a late answer, with nothing left to extend; or one that came before
+            facts = {**more._asdict(), "seconds": extension.seconds}
+            self._record = replace(self._record, extensions={**given, name: facts})
+            self._limits = extended_limits(self.budget, self._record)
+            self._seconds = extended_seconds(self.budget, self._record)
             self.ledger.set_limits(self.path, self._limits, thresholds=self.budget.thresholds)
+            self.ledger.store.put_task(self.record)
         self.note("budget_extended", "the budget was extended", data=more._asdict())
 
     def room(self) -> Limits:
@@ -431,7 +458,7 @@ class Task:
     def _held(
         self, call_id: str, index: int, plan: CallPlan, worst: Amount, output: int
     ) -> HeldCall:
-        return HeldCall(
+        held = HeldCall(
             call_id=call_id,
             index=index,
             plan=plan,
@@ -440,8 +467,11 @@ class Task:
             started_at=self.ledger.clock(),
             started_clock=time.perf_counter(),
         )
+        self.ledger.heartbeat.begin(held)
+        return held
 
     def _keep(self, record: CallRecord) -> None:
+        self.ledger.heartbeat.end(record.call_id)
         with self._lock:
             self._calls[record.call_id] = record
 
@@ -474,6 +504,22 @@ class Task:
 def new_id() -> str:
     """A task id that sorts by time: milliseconds and 40 random bits, in hexadecimal."""
     return f"{time.time_ns() // 1_000_000:011x}{secrets.token_hex(5)}"
+
+
+def extended_limits(budget: Budget, record: TaskRecord) -> Limits:
+    """The limits of `budget` with all extensions that the task was given."""
+    given = record.extensions.values()
+    more = [sum(each.get(dimension, 0) for each in given) for dimension in DIMENSIONS]
+    raised = zip(budget.limits, more, strict=True)
+    return Limits(*(None if limit is None else limit + extra for limit, extra in raised))
+
+
+def extended_seconds(budget: Budget, record: TaskRecord) -> float | None:
+    """The seconds of `budget` with all extensions that the task was given."""
+    if budget.seconds is None:
+        return None
+    more: float = sum(given.get("seconds", 0.0) for given in record.extensions.values())
+    return budget.seconds + more
 
 
 def denied(denial: Denial) -> BudgetExceeded:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentkit.cli import options
 from agentkit.cli.session import Session
 from agentkit.cli.settings import Flags, read_settings
+
+if TYPE_CHECKING:
+    from agentkit.budgets.event import Decision
 
 
 def run(
@@ -68,6 +71,14 @@ def run(
 
 def resume(
     task: Annotated[str, typer.Argument(metavar="THREAD_OR_TASK", help="An id, or its beginning.")],
+    extend_usd: Annotated[
+        str | None, typer.Option(metavar="USD", help="Give the task more money, like 0.05.")
+    ] = None,
+    extend_tokens: Annotated[int, typer.Option(metavar="N", help="More tokens.")] = 0,
+    extend_calls: Annotated[int, typer.Option(metavar="N", help="More calls.")] = 0,
+    extend_seconds: Annotated[float, typer.Option(metavar="S", help="More seconds.")] = 0.0,
+    land: Annotated[bool, typer.Option("--land", help="Give the last answer now.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End it now, without an answer.")] = False,
     model: options.Models = None,
     tools: options.Tools = None,
     budget_usd: options.Usd = None,
@@ -86,8 +97,10 @@ def resume(
 ) -> int:
     """Go on with a task that was interrupted: same models and budget, unless you say otherwise.
 
-    What it has spent still counts against its limits.
+    What it has spent still counts against its limits, which `--extend-usd` and its like raise for
+    good. A task that asks about its budget is answered by one of them, by `--land` or by `--stop`.
     """
+    decision = _decision(extend_usd, extend_tokens, extend_calls, extend_seconds, land, stop)
     flags = Flags(
         config=config,
         trust_config=trust_config,
@@ -104,4 +117,20 @@ def resume(
         trace=trace,
     )
     settings = read_settings(flags)
-    return Session(settings, flags, as_json=json, quiet=quiet).resume(task)
+    return Session(settings, flags, as_json=json, quiet=quiet).resume(task, decision)
+
+
+def _decision(
+    usd: str | None, tokens: int, calls: int, seconds: float, land: bool, stop: bool
+) -> Decision | None:
+    """What the flags say about the budget; raises InvalidLimit for nonsense."""
+    from agentkit.budgets.event import Extend, Land, Stop
+
+    extends = any((usd, tokens, calls, seconds))
+    if extends + land + stop > 1:
+        raise typer.BadParameter("give one answer: --extend-..., --land or --stop")
+    if extends:
+        extension = Extend(usd=usd or 0, tokens=tokens, calls=calls, seconds=seconds)
+        extension.amount()
+        return extension
+    return Land() if land else Stop() if stop else None

@@ -23,6 +23,7 @@ from agentkit.errors import ConfigError, NotResumable
 if TYPE_CHECKING:
     from agentkit.agent import Agent
     from agentkit.budgets.budget import Budget
+    from agentkit.budgets.event import Decision
     from agentkit.budgets.journal import TaskRecord
     from agentkit.budgets.ledger import Ledger
     from agentkit.result import TaskResult
@@ -66,8 +67,8 @@ class Session:
         with open_ledger(settings) as ledger:
             return self._carry_out(work, ledger, budget, settings.models, thread)
 
-    def resume(self, wanted: str) -> int:
-        """Go on with the task or thread whose id begins with `wanted`."""
+    def resume(self, wanted: str, decision: Decision | None) -> int:
+        """Go on with the task or thread whose id begins with `wanted`, by `decision` if any."""
         settings = self._settings
         if settings.checkpoint is None:
             raise NotResumable("nothing was kept to resume from: checkpoints are off")
@@ -81,7 +82,7 @@ class Session:
             thread = record.thread_id or record.task_id
 
             def work(agent: Agent, on_progress: OnProgress | None) -> TaskResult:
-                return agent.resume(thread, on_progress=on_progress)
+                return agent.resume(thread, decision, on_progress=on_progress)
 
             budget = settings.make_budget(record.budget)
             return self._carry_out(work, ledger, budget, settings.models, thread)

@@ -18,7 +18,6 @@ from agentkit.models.provider import ProviderRules, pricing_name, rules_for
 from agentkit.models.single_attempt import single_attempt
 
 DEFAULT_OUTPUT_TOKENS = 4096
-_LEASE_SLACK_SECONDS = 30.0
 
 ToolSchemas = Sequence[Mapping[str, Any]]
 
@@ -53,11 +52,6 @@ class Tier:
     def writes_answers(self) -> bool:
         """False for a model that only turns requests into tool calls."""
         return bool(getattr(self.model, "writes_answers", True))
-
-    @property
-    def lease_seconds(self) -> float:
-        """How long a call's reservation lasts before it is charged unheard."""
-        return self.timeout_seconds + _LEASE_SLACK_SECONDS
 
     def tool_arguments(self, tools: ToolSchemas) -> dict[str, Any]:
         """The arguments that offer `tools` to this model, in its provider's shape."""

@@ -40,7 +40,8 @@ def think(
     Where a person is to be asked about the budget, that comes first.
     """
     if state.get("asking"):
-        run.task.decide(ask_person(run.task) if run.can_ask else Land())
+        answer = ask_person(run.task) if run.can_ask else Land()
+        run.task.decide(answer, once=f"asked at step {state.get('step', 0)}")
     wish = run.task.wish
     if wish in ("land", "stop"):
         return {

@@ -519,6 +519,27 @@ def test_a_person_is_asked_and_answers_after_a_restart(
     assert result.task_id == waiting.task_id
 
 
+def test_an_extension_by_task_id_lasts_over_another_restart(tmp_path: Path) -> None:
+    """`resume(task_id, Extend(...))` of a task that does not ask; the next process knows it too."""
+    files: Any = {
+        "ledger": f"sqlite:///{tmp_path / 'ledger.db'}",
+        "checkpoint": f"sqlite:///{tmp_path / 'checkpoint.db'}",
+    }
+
+    def agent(*answers: Any) -> Agent:
+        return Agent([scripted(*answers)], [look], budget=Budget(calls=3), **files)
+
+    calls = [call("look", query=str(number)) for number in range(6)]
+    with pytest.raises(KeyboardInterrupt):
+        agent(calls[0], KeyboardInterrupt()).run("go", thread_id="t")
+    (record,) = Ledger(files["ledger"]).store.tasks()
+    with pytest.raises(KeyboardInterrupt):
+        agent(calls[1], KeyboardInterrupt()).resume(record.task_id, Extend(calls=5))
+    result = agent(*calls[2:4], "done").resume(record.task_id)
+    assert (result.outcome, result.answer) == ("answered", "done")
+    assert result.calls == 7
+
+
 def test_without_checkpoints_asking_lands() -> None:
     agent = Agent(
         [scripted(*[call("look", query=str(n)) for n in range(5)])],

@@ -162,3 +162,27 @@ def test_resumed_task_keeps_its_limits(folder: Path) -> None:
 
     assert task["budget"] == {"usd": "0.002000000"}
     assert "of $0.002 (" in done.stderr
+
+
+def test_resumed_task_is_extended_for_good(folder: Path) -> None:
+    """The limit allows no second call; with five cents more it is made, and stays allowed."""
+    script = steps([Reply(tool_calls=[("stock", {"item": "pens"})]), Reply(delay_seconds=120)])
+    with ScriptedProvider(script) as provider:
+        write_project(folder, provider.openai_url)
+        _interrupt(
+            provider, folder, "run", "pens?", "-t", "shop:stock", "--budget-calls", "3",
+            "--budget-usd", "0.02", "--thread", "mine", requests=2,
+        )  # fmt: skip
+    resume = ("resume", "mine", "-t", "shop:stock", "--json")
+    with ScriptedProvider(answer("Done.")) as provider:
+        write_project(folder, provider.openai_url)
+        wrong = agentkit(*resume, "--extend-usd", "-1", folder=folder, env=KEY)
+        both = agentkit(*resume, "--extend-usd", "1", "--land", folder=folder, env=KEY)
+        done = agentkit(
+            *resume, "--extend-usd", "0.05", "--extend-calls", "1", folder=folder, env=KEY
+        )
+    assert (wrong.returncode, both.returncode) == (2, 2)
+    assert json.loads(done.stdout)["outcome"] == "answered"
+    (task,) = json.loads(agentkit("tasks", "--json", folder=folder).stdout)
+    (extension,) = task["extensions"].values()
+    assert (extension["nusd"], extension["calls"]) == (50_000_000, 1)

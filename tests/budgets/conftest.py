@@ -20,3 +20,15 @@ def redis_server() -> Iterator[RedisServer]:
         server = RedisServer(Path(folder))
         yield server
         server.kill()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store of each kind."""
+    if request.param == "memory":
+        return "memory://"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.flush()
+    return server.address
