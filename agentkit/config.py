@@ -69,9 +69,10 @@ class AddressSection(_Section):
 
 
 class TraceSection(_Section):
-    """`[trace]`: a file of JSON lines, or `otlp`."""
+    """`[trace]`: a file of JSON lines, or `otlp`; `profile` adds one more back end's names."""
 
     to: str | None = None
+    profile: str = "plain"
 
 
 class PricesSection(_Section):

@@ -100,7 +100,7 @@ class Session:
             self._tell_imports(agent)
             try:
                 with (
-                    _tracing(self._settings.trace),
+                    _tracing(self._settings),
                     _ended_by_signal(),
                     live_line(wanted=looked_at) as on_progress,
                 ):
@@ -192,13 +192,13 @@ def _usd(record: TaskRecord | None) -> str:
     return plain_usd(usd_from_nusd(record.cost_nusd if record else 0))
 
 
-def _tracing(target: str | None) -> Any:
-    """A context that sends spans to `target` and has written them all at its end."""
-    if target is None:
+def _tracing(settings: Settings) -> Any:
+    """A context that sends spans to the target, if there is one, and has sent all at its end."""
+    if settings.trace is None:
         return nullcontext()
     from agentkit.telemetry import trace_to
 
-    return trace_to(target)
+    return trace_to(settings.trace, profile=settings.trace_profile)
 
 
 @contextmanager

@@ -62,6 +62,7 @@ class Settings:
     checkpoint: str | None
     prices: Path | None
     trace: str | None
+    trace_profile: str
 
     @property
     def spends_money(self) -> bool:
@@ -112,6 +113,7 @@ def read_settings(flags: Flags) -> Settings:
         checkpoint=_checkpoint(flags.checkpoint, project, ledger, here),
         prices=None if prices is None else (here if flags.prices else folder) / prices,
         trace=trace,
+        trace_profile=project.trace.profile,
     )
 
 

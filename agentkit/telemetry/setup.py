@@ -7,10 +7,12 @@ from os import PathLike, fspath
 from typing import Self
 
 from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 
-from agentkit.errors import ConfigError, ExtraMissing
+from agentkit.errors import ConfigError
 from agentkit.telemetry.jsonl import JsonLinesExporter
+from agentkit.telemetry.otlp import otlp_exporter
+from agentkit.telemetry.profile import Profile, ProfiledExporter, check_profile
 from agentkit.telemetry.provider import TARGETS, has_application_provider
 
 OTLP = "otlp"
@@ -48,17 +50,19 @@ class TraceHandle:
         self.close()
 
 
-def trace_to(target: str | PathLike[str]) -> TraceHandle:
+def trace_to(target: str | PathLike[str], *, profile: Profile | str = "plain") -> TraceHandle:
     """Send the spans of tasks that start from now on to `target`, until the handle is closed.
 
     `target` is the path of a JSON-lines file, which is appended to, or "otlp": then the exporter of
-    OpenTelemetry reads where to send from OTEL_EXPORTER_OTLP_ENDPOINT and its kin.
+    OpenTelemetry reads where to send from OTEL_EXPORTER_OTLP_ENDPOINT and its kin, and whether over
+    HTTP or gRPC from OTEL_EXPORTER_OTLP_PROTOCOL. `profile` adds the names of one more back end.
 
     >>> with trace_to("spans.jsonl"):  # doctest: +SKIP
     ...     agent.run("play some jazz")
 
     Raises ConfigError where the application has a tracer provider already (its traces hold
-    agentkit's spans without this) or the file cannot be opened, ExtraMissing without the exporter.
+    agentkit's spans without this), the file cannot be opened or no such profile exists, and
+    ExtraMissing without the exporter.
     """
     place = fspath(target)
     if has_application_provider():
@@ -67,24 +71,23 @@ def trace_to(target: str | PathLike[str]) -> TraceHandle:
             "are in its traces already; add an exporter to that provider instead "
             "(agentkit.telemetry.JsonLinesExporter writes JSON lines)"
         )
-    return TraceHandle(place, _otlp() if place == OTLP else _file(place))
+    check_profile(profile)
+    if place == OTLP:
+        return TraceHandle(place, BatchSpanProcessor(_profiled(otlp_exporter(), profile)))
+    return TraceHandle(place, SimpleSpanProcessor(_profiled(_file(place), profile)))
 
 
-def _file(path: str) -> SpanProcessor:
+def _profiled(exporter: SpanExporter, profile: str) -> SpanExporter:
+    return exporter if profile == "plain" else ProfiledExporter(exporter, profile)
+
+
+def _file(path: str) -> SpanExporter:
     if not path or "://" in path:
         raise ConfigError(
             f"trace_to({path!r}): give the path of a file, or 'otlp' with the address in "
             "OTEL_EXPORTER_OTLP_ENDPOINT"
         )
     try:
-        return SimpleSpanProcessor(JsonLinesExporter(path))
+        return JsonLinesExporter(path)
     except OSError as error:
         raise ConfigError(f"trace_to({path!r}): {error.strerror or error}") from error
-
-
-def _otlp() -> SpanProcessor:
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    except ImportError as error:
-        raise ExtraMissing(what="trace_to('otlp')", extra="otlp") from error
-    return BatchSpanProcessor(OTLPSpanExporter())

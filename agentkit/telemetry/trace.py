@@ -31,6 +31,8 @@ class TaskTrace:
     def __init__(self, record: TaskRecord, *, agent_name: str) -> None:
         self._tracer = tracer()
         tags = {f"{names.TAG_PREFIX}{key}": value for key, value in record.tags.items()}
+        if "user" in record.tags:
+            tags[names.USER] = record.tags["user"]
         self._workflow = self._tracer.start_span(
             f"invoke_workflow {agent_name}",
             kind=SpanKind.INTERNAL,
