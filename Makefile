@@ -4,11 +4,13 @@ SHELL := /bin/bash
 PYTHON_VENV := .venv/bin/python
 JOBS ?= 2
 
+BACKENDS := .venv-backends
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock wheel clean
+.PHONY: help setup demo test test-backends check format bench lock wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/ready ## make .venv from requirements.lock (PREBUILT=... takes a llama.cpp wheel, PYTHON=... a Python)
 
@@ -20,6 +22,14 @@ demo: .venv/ready ## twenty requests through the pocket model, under a budget
 
 test: .venv/ready ## run the tests (ARGS=... are passed to pytest)
 	@$(PYTHON_VENV) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-backends: .venv/ready $(BACKENDS)/ready ## start Phoenix and MLflow, and compare what they show with the ledger
+	@AGENTKIT_BACKENDS=$(CURDIR)/$(BACKENDS) $(PYTHON_VENV) -m pytest tests/backends -rA $(ARGS)
+
+$(BACKENDS)/ready: tests/backends/requirements.txt
+	$(PYTHON_VENV) -m uv venv --quiet --clear --python $(PYTHON_VENV) $(BACKENDS)
+	$(PYTHON_VENV) -m uv pip install --quiet --python $(BACKENDS)/bin/python -r $<
+	@touch $@
 
 check: .venv/ready ## ruff, mypy --strict, pyright strict, import-linter
 	$(PYTHON_VENV) -m ruff check .
