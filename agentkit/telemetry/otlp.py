@@ -54,7 +54,7 @@ def _over_grpc() -> SpanExporter:
 def _headers() -> dict[str, str]:
     """The user's headers, and MLflow's default experiment: it takes no trace without one."""
     said = _said(OTEL_EXPORTER_OTLP_TRACES_HEADERS, OTEL_EXPORTER_OTLP_HEADERS)
-    return {names.MLFLOW_EXPERIMENT_HEADER: "0"} | parse_env_headers(said, liberal=True)
+    return {names.MLFLOW_EXPERIMENT_HEADER: "0", **parse_env_headers(said, liberal=True)}
 
 
 def _said(special: str, general: str) -> str:
