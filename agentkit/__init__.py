@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agentkit.agent import Agent, StepDone, StreamEvent, TextDelta
     from agentkit.budgets.budget import Budget
+    from agentkit.budgets.context import carry, current_task, spending
     from agentkit.metered import metered
     from agentkit.models.factory import chat_model
     from agentkit.result import TaskResult
-    from agentkit.run import current_task
 
 _HOMES = {
     "Agent": "agentkit.agent",
@@ -23,9 +23,11 @@ _HOMES = {
     "StreamEvent": "agentkit.agent",
     "TaskResult": "agentkit.result",
     "TextDelta": "agentkit.agent",
+    "carry": "agentkit.budgets.context",
     "chat_model": "agentkit.models.factory",
-    "current_task": "agentkit.run",
+    "current_task": "agentkit.budgets.context",
     "metered": "agentkit.metered",
+    "spending": "agentkit.budgets.context",
 }
 
 __all__ = [
@@ -35,9 +37,11 @@ __all__ = [
     "StreamEvent",
     "TaskResult",
     "TextDelta",
+    "carry",
     "chat_model",
     "current_task",
     "metered",
+    "spending",
 ]
 
 

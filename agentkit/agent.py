@@ -18,7 +18,7 @@ from agentkit.budgets.budget import Budget
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger
-from agentkit.budgets.task import new_id
+from agentkit.budgets.task import Task, new_id
 from agentkit.checkpoint import Checkpointer, open_checkpointer
 from agentkit.errors import ConfigError, NotResumable
 from agentkit.graph import Graph, Work, build_graph
@@ -129,14 +129,16 @@ class Agent:
         tags: Mapping[str, str] | None = None,
         thread_id: str | None = None,
         on_progress: OnProgress | None = None,
+        parent: Task | None = None,
     ) -> TaskResult:
         """Carry out `request` and wait for its end.
 
         Running out of budget is an outcome, not an exception. Raises BudgetTooSmall and
         PriceUnknown before anything is sent. Ctrl-C is settled, then raised; with a checkpointer
-        `resume` goes on from there.
+        `resume` goes on from there. A sub-agent takes its budget from the task `parent`, and gives
+        back the rest: `parent=current_task()` inside a tool.
         """
-        run, config = self._begin(request, scope, tags, thread_id, on_progress)
+        run, config = self._begin(request, scope, tags, thread_id, on_progress, parent)
         return self._finish(run, self._invoke(run, _inputs(request, run), config))
 
     async def arun(
@@ -147,9 +149,10 @@ class Agent:
         tags: Mapping[str, str] | None = None,
         thread_id: str | None = None,
         on_progress: OnProgress | None = None,
+        parent: Task | None = None,
     ) -> TaskResult:
         """As `run`, on the event loop; a cancellation is settled, then raised."""
-        run, config = self._begin(request, scope, tags, thread_id, on_progress)
+        run, config = self._begin(request, scope, tags, thread_id, on_progress, parent)
         return self._finish(run, await self._ainvoke(run, _inputs(request, run), config))
 
     def resume(
@@ -185,9 +188,10 @@ class Agent:
         scope: str = DEFAULT_SCOPE,
         tags: Mapping[str, str] | None = None,
         thread_id: str | None = None,
+        parent: Task | None = None,
     ) -> Iterator[StreamEvent]:
         """The answer as it is written, each node as it ends, and the TaskResult last."""
-        run, config = self._begin(request, scope, tags, thread_id, None)
+        run, config = self._begin(request, scope, tags, thread_id, None, parent)
         final: AgentState = {}
         with self._guard(run):
             for mode, part in self._graph.stream(
@@ -209,9 +213,10 @@ class Agent:
         scope: str = DEFAULT_SCOPE,
         tags: Mapping[str, str] | None = None,
         thread_id: str | None = None,
+        parent: Task | None = None,
     ) -> AsyncIterator[StreamEvent]:
         """As `stream`, on the event loop."""
-        run, config = self._begin(request, scope, tags, thread_id, None)
+        run, config = self._begin(request, scope, tags, thread_id, None, parent)
         final: AgentState = {}
         with self._guard(run):
             async for mode, part in self._graph.astream(
@@ -289,6 +294,7 @@ class Agent:
         tags: Mapping[str, str] | None,
         thread_id: str | None,
         on_progress: OnProgress | None,
+        parent: Task | None,
     ) -> tuple[Run, RunnableConfig]:
         if not request.strip():
             raise ConfigError("the request is empty; say what is to be done")
@@ -303,6 +309,7 @@ class Agent:
             thread_id=thread_id,
             on_progress=on_progress,
             digest=digest,
+            parent=parent,
         )
         return run, self._config(thread_id)
 
@@ -356,9 +363,10 @@ class Agent:
         thread_id: str | None,
         on_progress: OnProgress | None,
         digest: str = "",
+        parent: Task | None = None,
     ) -> Run:
         self._require_prices()
-        task = self.ledger.open_task(
+        task = (self.ledger if parent is None else parent.ledger).open_task(
             scope=scope,
             budget=self.budget,
             task_id=task_id,
@@ -367,6 +375,7 @@ class Agent:
             thread_id=thread_id,
             keep_responses=self._saves,
             request_digest=digest,
+            parent=parent,
         )
         trace = TaskTrace(task.record, agent_name=self.name)
         run = Run(

@@ -14,7 +14,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -25,6 +25,8 @@ from langchain_core.tools import BaseTool
 from pydantic import ConfigDict
 
 from agentkit.budgets.call_plan import HeldCall
+from agentkit.budgets.context import current_task
+from agentkit.budgets.errors import TaskMissing
 from agentkit.budgets.task import Task
 from agentkit.effects import Reply, adrive, drive
 from agentkit.metering import Call, StreamedCall, metered_call
@@ -34,12 +36,21 @@ from agentkit.telemetry.calls import CallSpans
 _RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 
 
-def metered(model: str | BaseChatModel, task: Task) -> MeteredChatModel:
-    """`model`, spending from `task`: what `ledger.open_task(...)` or a sub-agent's task gives.
+WithoutTask = Literal["refuse", "allow"]
 
-    Its calls raise BudgetExceeded or DeadlineExceeded before anything is sent.
+
+def metered(
+    model: str | BaseChatModel,
+    task: Task | None = None,
+    *,
+    without_task: WithoutTask = "refuse",
+) -> MeteredChatModel:
+    """`model`, spending from `task`, or from the task that is current where it is called.
+
+    Its calls raise BudgetExceeded or DeadlineExceeded before anything is sent, and TaskMissing
+    where there is no task. With `without_task="allow"` they are then made without a budget.
     """
-    return MeteredChatModel(tier=tier_of(model, 0), task=task)
+    return MeteredChatModel(tier=tier_of(model, 0), task=task, without_task=without_task)
 
 
 class MeteredChatModel(BaseChatModel):
@@ -48,7 +59,8 @@ class MeteredChatModel(BaseChatModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     tier: Tier
-    task: Task
+    task: Task | None = None
+    without_task: WithoutTask = "refuse"
 
     @property
     def _llm_type(self) -> str:
@@ -100,15 +112,18 @@ class MeteredChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  LangChain's signature
         **kwargs: Any,
     ) -> ChatResult:
-        spans = CallSpans(self.task.task_id)
+        task = self._payer()
+        if task is None:
+            return self.tier.model._generate(messages, stop=stop, **kwargs)
+        spans = CallSpans(task.task_id)
 
         def send(held: HeldCall, seconds: float | None) -> Reply:
-            arguments = self._arguments(held, seconds, kwargs)
+            arguments = self._arguments(task, held, seconds, kwargs)
             with spans.inside_call(held):
                 return self.tier.model._generate(messages, stop=stop, **arguments)
 
         call = self._call(messages, kwargs, spans, send=send)
-        reply, _ = drive(metered_call(self.task, call))
+        reply, _ = drive(metered_call(task, call))
         return _result(reply)
 
     async def _agenerate(
@@ -118,15 +133,18 @@ class MeteredChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  as above
         **kwargs: Any,
     ) -> ChatResult:
-        spans = CallSpans(self.task.task_id)
+        task = self._payer()
+        if task is None:
+            return await self.tier.model._agenerate(messages, stop=stop, **kwargs)
+        spans = CallSpans(task.task_id)
 
         async def asend(held: HeldCall, seconds: float | None) -> Reply:
-            arguments = self._arguments(held, seconds, kwargs)
+            arguments = self._arguments(task, held, seconds, kwargs)
             with spans.inside_call(held):
                 return await self.tier.model._agenerate(messages, stop=stop, **arguments)
 
         call = self._call(messages, kwargs, spans, asend=asend)
-        reply, _ = await adrive(metered_call(self.task, call))
+        reply, _ = await adrive(metered_call(task, call))
         return _result(reply)
 
     def _stream(
@@ -136,13 +154,17 @@ class MeteredChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  LangChain's signature
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        spans = CallSpans(self.task.task_id)
-        streamed = StreamedCall(self.task, self._call(messages, kwargs, spans))
+        task = self._payer()
+        if task is None:
+            yield from self.tier.model._stream(messages, stop=stop, **kwargs)
+            return
+        spans = CallSpans(task.task_id)
+        streamed = StreamedCall(task, self._call(messages, kwargs, spans))
         if (known := streamed.replayed()) is not None:
             yield _whole(known)
             return
         with streamed as held:
-            arguments = self._stream_arguments(held, kwargs)
+            arguments = self._stream_arguments(task, held, kwargs)
             chunks = self.tier.model._stream(messages, stop=stop, **arguments)
             try:
                 for chunk in chunks:
@@ -159,13 +181,18 @@ class MeteredChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  as above
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        spans = CallSpans(self.task.task_id)
-        streamed = StreamedCall(self.task, self._call(messages, kwargs, spans))
+        task = self._payer()
+        if task is None:
+            async for chunk in self.tier.model._astream(messages, stop=stop, **kwargs):
+                yield chunk
+            return
+        spans = CallSpans(task.task_id)
+        streamed = StreamedCall(task, self._call(messages, kwargs, spans))
         if (known := streamed.replayed()) is not None:
             yield _whole(known)
             return
         async with streamed as held:
-            arguments = self._stream_arguments(held, kwargs)
+            arguments = self._stream_arguments(task, held, kwargs)
             chunks = self.tier.model._astream(messages, stop=stop, **arguments)
             try:
                 async for chunk in chunks:
@@ -197,14 +224,27 @@ class MeteredChatModel(BaseChatModel):
             wanted_output_tokens=wanted if isinstance(wanted, int) else None,
         )
 
+    def _payer(self) -> Task | None:
+        """The task that pays; None where calls without one are allowed. Raises TaskMissing."""
+        if self.task is not None:
+            return self.task
+        try:
+            return current_task()
+        except TaskMissing:
+            if self.without_task == "allow":
+                return None
+            raise
+
     def _arguments(
-        self, held: HeldCall, seconds: float | None, kwargs: dict[str, Any]
+        self, task: Task, held: HeldCall, seconds: float | None, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        own = self.tier.call_arguments(held.max_output_tokens, seconds, self.task.task_id)
+        own = self.tier.call_arguments(held.max_output_tokens, seconds, task.task_id)
         return {**kwargs, **own}
 
-    def _stream_arguments(self, held: HeldCall, kwargs: dict[str, Any]) -> dict[str, Any]:
-        arguments = self._arguments(held, self.task.seconds_left(), kwargs)
+    def _stream_arguments(
+        self, task: Task, held: HeldCall, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        arguments = self._arguments(task, held, task.seconds_left(), kwargs)
         return {**arguments, **dict(self.tier.rules.stream_arguments)}
 
 

@@ -17,7 +17,8 @@ class TaskResult:
     `outcome`: `resolved` (your check passed), `answered` (no check, or it did not pass), `landed`
     (answered from the landing reserve: the budget was used up), `exhausted` (the budget was used up
     and there is no answer), `failed`, `cancelled`. `reason` says why it was not simply answered.
-    `unconfirmed_usd` is the part of `cost_usd` charged at its worst case, for no usage arrived.
+    `cost_usd` includes what subtasks cost; `calls`, `usage` and `records` are the task's own.
+    `unconfirmed_usd` is the part charged at its worst case, for no usage arrived.
     """
 
     outcome: Outcome
@@ -63,7 +64,7 @@ def result_of(record: TaskRecord, *, answer: str, calls: list[CallRecord]) -> Ta
         outcome=record.outcome or "failed",
         answer=answer,
         reason=record.reason,
-        cost_usd=usd_from_nusd(record.cost_nusd),
+        cost_usd=usd_from_nusd(record.cost_nusd + record.subtasks_nusd),
         unconfirmed_usd=usd_from_nusd(record.unconfirmed_nusd),
         usage=record.usage,
         calls=record.calls,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
@@ -37,35 +35,6 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-
-
-_current: ContextVar[Task] = ContextVar("agentkit_task")
-
-
-def current_task() -> Task:
-    """The task that runs the tool this is called from, so that what the tool spends counts too.
-
-    >>> from agentkit import current_task, metered
-    >>> def research(question: str) -> str:
-    ...     "Answer a question with a model of its own, on the budget of the same task."
-    ...     return metered("openai:gpt-5-mini", current_task()).invoke(question).text
-
-    Raises LookupError outside of a tool's run.
-    """
-    try:
-        return _current.get()
-    except LookupError:
-        raise LookupError("no task is running here; call this from a tool of an agent") from None
-
-
-@contextmanager
-def task_scope(task: Task) -> Generator[None]:
-    """Make `task` the current one; parallel tools have a context each."""
-    token = _current.set(task)
-    try:
-        yield
-    finally:
-        _current.reset(token)
 
 
 class Run:

@@ -8,6 +8,7 @@
 
 from agentkit.budgets.amount import Amount, Limits
 from agentkit.budgets.budget import Budget
+from agentkit.budgets.context import carry, current_task, spending
 from agentkit.budgets.errors import (
     BudgetError,
     BudgetExceeded,
@@ -19,6 +20,7 @@ from agentkit.budgets.errors import (
     ReservationUnknown,
     ScopeMissing,
     StoreError,
+    TaskMissing,
 )
 from agentkit.budgets.event import Ask, BudgetEvent, Decision, Extend, Land, Stop
 from agentkit.budgets.journal import CallRecord, EventRecord, Outcome, TaskRecord
@@ -61,8 +63,12 @@ __all__ = [
     "Store",
     "StoreError",
     "Task",
+    "TaskMissing",
     "TaskRecord",
     "Usage",
+    "carry",
+    "current_task",
     "open_store",
     "read_price_file",
+    "spending",
 ]

@@ -9,6 +9,7 @@ BudgetError
 ├── ScopeMissing          a reservation names a scope that the ledger does not hold
 ├── ReservationConflict   one reservation id, two different requests
 ├── ReservationUnknown    a verb names a reservation that the ledger does not hold
+├── TaskMissing           something is to be paid, and no task is there to pay it (a LookupError)
 └── StoreError            the store cannot be opened or did not answer
 """
 
@@ -115,6 +116,17 @@ class ReservationUnknown(BudgetError):
     def __init__(self, reservation_id: str) -> None:
         self.reservation_id = reservation_id
         super().__init__(f"reservation {reservation_id!r} is not in this ledger")
+
+
+class TaskMissing(BudgetError, LookupError):
+    """Something is to be paid where no task is current, so it is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no task is running here, so nothing can be spent; name one, like "
+            "metered(model, task), use `with spending(task):`, or wrap what a thread or a pool "
+            "runs in carry(...)"
+        )
 
 
 class StoreError(BudgetError):

@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.errors import StoreError
 
 _log = logging.getLogger("agentkit.budgets")
@@ -21,42 +20,43 @@ LONGEST_BEATING_SECONDS = 3600.0
 
 @dataclass(slots=True)
 class _Beat:
-    held: weakref.ref[HeldCall]
-    every_seconds: float
+    owner: weakref.ref[object]
+    lease_seconds: float
     next_at: float
     until: float
 
 
 class Heartbeat:
-    """One thread that renews the leases of this process's calls, three times a lease.
+    """One thread that renews the leases of this process, three times a lease.
 
-    A call is renewed as long as somebody holds its `HeldCall`, and for an hour at most: one whose
-    thread or coroutine is gone ends with its lease, like one whose process is gone.
+    A lease is renewed as long as its owner exists, the `HeldCall` of a call, and for an hour at
+    most: a call whose thread or coroutine is gone ends with its lease, like one whose process is.
     """
 
-    def __init__(
-        self,
-        renew: Callable[[str, float], bool],
-        *,
-        longest_seconds: float = LONGEST_BEATING_SECONDS,
-    ) -> None:
+    def __init__(self, renew: Callable[[str, float], bool]) -> None:
         self._renew = renew
-        self._longest_seconds = longest_seconds
         self._beats: dict[str, _Beat] = {}
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wakes_at = 0.0
         self._pid = os.getpid()
 
-    def begin(self, held: HeldCall) -> None:
-        """Renew the lease of `held` until `end`."""
+    def begin(
+        self,
+        reservation_id: str,
+        owner: object,
+        *,
+        lease_seconds: float,
+        longest_seconds: float = LONGEST_BEATING_SECONDS,
+    ) -> None:
+        """Renew the lease of `reservation_id` until `end`, while `owner` exists."""
         now = time.monotonic()
-        every = held.plan.lease_seconds / _BEATS_A_LEASE
-        beat = _Beat(weakref.ref(held), every, now + every, now + self._longest_seconds)
+        next_at = now + lease_seconds / _BEATS_A_LEASE
+        beat = _Beat(weakref.ref(owner), lease_seconds, next_at, now + longest_seconds)
         with self._wake:
             if self._pid != os.getpid():  # a fork has neither the thread nor the calls
                 self._pid, self._thread, self._beats = os.getpid(), None, {}
-            self._beats[held.call_id] = beat
+            self._beats[reservation_id] = beat
             if self._thread is None:
                 self._wakes_at = beat.next_at
                 self._thread = threading.Thread(
@@ -66,10 +66,10 @@ class Heartbeat:
             elif beat.next_at < self._wakes_at:
                 self._wake.notify()
 
-    def end(self, call_id: str) -> None:
-        """The call has been settled."""
+    def end(self, reservation_id: str) -> None:
+        """It has been settled."""
         with self._wake:
-            self._beats.pop(call_id, None)
+            self._beats.pop(reservation_id, None)
 
     def stop(self) -> None:
         """Renew nothing any more; what is held ends with its lease."""
@@ -79,11 +79,11 @@ class Heartbeat:
 
     def _run(self) -> None:
         while (due := self._next_due()) is not None:
-            for call_id, beat in due:
-                self._beat(call_id, beat)
+            for reservation_id, beat in due:
+                self._beat(reservation_id, beat)
 
     def _next_due(self) -> list[tuple[str, _Beat]] | None:
-        """The calls whose time has come; None once there is nothing to renew."""
+        """The leases whose time has come; None once there is nothing to renew."""
         with self._wake:
             while self._beats:
                 now = time.monotonic()
@@ -95,19 +95,18 @@ class Heartbeat:
             self._thread = None
             return None
 
-    def _beat(self, call_id: str, beat: _Beat) -> None:
+    def _beat(self, reservation_id: str, beat: _Beat) -> None:
         now = time.monotonic()
-        held = beat.held()
         lasts = False
-        if held is not None and now < beat.until:
+        if beat.owner() is not None and now < beat.until:
             try:
-                lasts = self._renew(call_id, held.plan.lease_seconds)
+                lasts = self._renew(reservation_id, beat.lease_seconds)
             except StoreError as error:  # the next beat tries again; at worst the lease ends
                 lasts = True
-                _log.warning("the lease of call %s was not renewed: %s", call_id, error)
-            except Exception:  # noqa: BLE001  # whatever a store raises: other calls' leases go on
-                _log.exception("the lease of call %s was not renewed", call_id)
+                _log.warning("the lease of %s was not renewed: %s", reservation_id, error)
+            except Exception:  # noqa: BLE001  # whatever a store raises: other leases go on
+                _log.exception("the lease of %s was not renewed", reservation_id)
         with self._wake:
-            beat.next_at = now + beat.every_seconds
-            if not lasts and self._beats.get(call_id) is beat:
-                del self._beats[call_id]
+            beat.next_at = now + beat.lease_seconds / _BEATS_A_LEASE
+            if not lasts and self._beats.get(reservation_id) is beat:
+                del self._beats[reservation_id]

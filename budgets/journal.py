@@ -100,7 +100,9 @@ class TaskRecord:
     `cost_nusd` includes `unconfirmed_nusd`, the part charged at the worst case because no usage
     arrived. `outcome` is None while the task runs. `request_digest` tells a repeated request from
     another one without keeping its text. `extensions` is what its limits were raised by, each
-    under a name of its own: `nusd`, `tokens`, `fresh_tokens`, `calls`, `seconds`.
+    under a name of its own: `nusd`, `tokens`, `fresh_tokens`, `calls`, `seconds`. A subtask has a
+    `parent_id`, and took from it `purses` times. `subtasks_nusd` is what ended subtasks cost beside
+    `cost_nusd`, which is that of the task's own calls.
     """
 
     task_id: str
@@ -124,6 +126,10 @@ class TaskRecord:
     extensions: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict[str, Mapping[str, Any]]
     )
+
+    parent_id: str | None = None
+    purses: int = 0
+    subtasks_nusd: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""

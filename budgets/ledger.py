@@ -11,8 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from weakref import WeakMethod
 
-from agentkit.budgets.amount import DIMENSIONS, Amount, Limits, check_amount
+from agentkit.budgets.amount import (
+    DIMENSIONS,
+    UNLIMITED,
+    Amount,
+    Limits,
+    check_amount,
+)
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
 from agentkit.budgets.call_plan import LEASE_SECONDS
 from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget
@@ -21,10 +28,11 @@ from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, Task
 from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
 from agentkit.budgets.margin import TokenMargins
 from agentkit.budgets.price import PriceBook
+from agentkit.budgets.purse import Purse, is_purse, purse_chain, purse_of
 from agentkit.budgets.scope import Scope, Window, scope_chain
-from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, Store
+from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, Store, denied
 from agentkit.budgets.stores import open_store
-from agentkit.budgets.task import LANDING_SUFFIX, Task, denied, extended_limits, new_id
+from agentkit.budgets.task import LANDING_SUFFIX, Task, extended_limits, new_id
 from agentkit.budgets.usage import Usage
 
 _log = logging.getLogger("agentkit.budgets")
@@ -68,7 +76,7 @@ class Ledger:
         self.listener_seconds = listener_seconds
         self.heartbeat = Heartbeat(self._renew_sent)
         self._on_event = None if on_event is None else self.timed(on_event)
-        self._listeners: dict[str, Callable[[BudgetEvent], object]] = {}
+        self._listeners: dict[str, WeakMethod[Callable[[BudgetEvent], object]]] = {}
         self._next_expiry = 0.0
         self._lock = threading.Lock()
 
@@ -111,8 +119,11 @@ class Ledger:
         thread_id: str | None = None,
         keep_responses: bool = False,
         request_digest: str = "",
+        parent: Task | None = None,
     ) -> Task:
         """A task that spends under `scope`; the same `task_id` again takes up where it was.
+
+        With a `parent` it is a subtask of that one; see `Task.subtask`.
 
         `keep_responses` stores each paid answer until the task ends, so that resuming it does not
         pay again. Calls that a dead process left open are charged at their worst case.
@@ -120,29 +131,32 @@ class Ledger:
         budget = budget or Budget()
         task_id = task_id or new_id()
         known = self.store.task(task_id)
-        scope = known.scope if known is not None else scope
-        path = f"{scope}/~{task_id}"
-        chain = scope_chain(path)
-        self.store.ensure_scopes(chain[:-1])
         record = (
             replace(known, ended_at=None, outcome=None)
             if known
             else TaskRecord(
                 task_id=task_id,
-                scope=scope,
+                scope=scope if parent is None else parent.path,
                 started_at=self.clock(),
                 budget=budget.model_dump(mode="json", exclude_defaults=True),
                 models=tuple(models),
                 tags=dict(tags or {}),
                 thread_id=thread_id,
                 request_digest=request_digest,
+                parent_id=None if parent is None else parent.task_id,
             )
         )
+        path = f"{record.scope}/~{task_id}"
+        is_subtask = record.parent_id is not None
+        chain = (path,) if is_subtask else scope_chain(path)
+        self.store.ensure_scopes(chain[:-1])
+        if known is not None:
+            self._forfeit_abandoned(record)
+        purse = self._fill_purse(record, budget, path) if is_subtask else None
+        record = replace(record, purses=0 if purse is None else purse.count)
         limits = extended_limits(budget, record)
         self.store.put_scope(Scope(path=path, limits=limits, thresholds=budget.thresholds))
         self.store.put_task(record)
-        if known is not None:
-            self._forfeit_abandoned(record)
         task = Task(
             self,
             record=record,
@@ -152,8 +166,10 @@ class Ledger:
             calls=self.store.calls(task_id) if known is not None else (),
             keep_responses=keep_responses,
             responses=self.store.responses(task_id) if known is not None else (),
+            purse=purse,
+            parent=parent,
         )
-        self._listeners[path] = task.hear
+        self._listeners[path] = WeakMethod(task.hear)
         if on_event is not None:
             task.listen(on_event)
         return task
@@ -257,10 +273,42 @@ class Ledger:
             self._announce(settlement)
         return ended
 
+    def _fill_purse(self, record: TaskRecord, budget: Budget, path: str) -> Purse:
+        """Take from the parent what a subtask may still spend; what it spent before is charged."""
+        purse = Purse(self, task_id=record.task_id, scope=record.scope, count=record.purses)
+        limits = extended_limits(budget, record)
+        if record.purses:
+            spent = self.store.account(path).settled  # what is held is its landing reserve
+            purse.settle(spent)
+            rest = zip(limits, spent, strict=True)
+            limits = Limits(*(None if limit is None else max(0, limit - n) for limit, n in rest))
+        room = UNLIMITED
+        for account in self.store.accounts(purse_chain(record.scope)):
+            room = room.least(account.available)
+        purse.take(purse_of(limits, room))
+        return purse
+
+    def _settle_lost_purse(self, subtask: TaskRecord) -> None:
+        """Charge the parent of a dead subtask what that spent, instead of all that it took.
+
+        It may not be dead after all: its scope is closed first, so that it cannot spend any more.
+        """
+        path = f"{subtask.scope}/~{subtask.task_id}"
+        if not any(scope.path == path for scope in self.store.scopes(path)):
+            return
+        self.store.put_scope(Scope(path=path, limits=Limits(0, 0, 0, 0)))
+        self._forfeit_abandoned(subtask)
+        account = self.store.account(path)
+        purse = Purse(
+            self, task_id=subtask.task_id, scope=subtask.scope, count=max(1, subtask.purses)
+        )
+        purse.settle(account.settled.plus(account.held))
+
     def _forfeit_abandoned(self, task: TaskRecord) -> None:
         """Charge what a dead process of `task` left open; its answer, if stored, corrects it."""
         for reservation_id, worst, _ in self.store.held():
-            if reservation_id.startswith(f"{task.task_id}.") and not _is_landing(reservation_id):
+            own = reservation_id.startswith(f"{task.task_id}.")
+            if own and not _is_landing(reservation_id) and not is_purse(reservation_id):
                 call = _lost_call(reservation_id, worst, task)
                 self.forfeit(reservation_id, worst, call=call)
 
@@ -269,7 +317,9 @@ class Ledger:
         if settlement.after != "forfeited" or settlement.before != "held":
             return
         task = self.store.task(settlement.reservation_id.partition(".")[0])
-        if task is not None:
+        if task is not None and is_purse(settlement.reservation_id):
+            self._settle_lost_purse(task)
+        elif task is not None:
             call = _lost_call(settlement.reservation_id, settlement.charged, task)
             self.store.settle(
                 settlement.reservation_id, settlement.charged, confirmed=False, call=call
@@ -383,12 +433,13 @@ class Ledger:
         )
         _log.info("budget %s in %s: %s", event.kind, event.scope, event.dimension)
         own = self._listeners.get(path)
-        below = [own] if own else self._listeners_below(path)
-        for listener in (*below, self._on_event):
-            if listener is not None:
+        for reference in [own] if own else self._listeners_below(path):
+            if (listener := reference()) is not None:
                 _tell(listener, event)
+        if self._on_event is not None:
+            self._on_event(event)
 
-    def _listeners_below(self, path: str) -> list[Callable[[BudgetEvent], object]]:
+    def _listeners_below(self, path: str) -> list[WeakMethod[Callable[[BudgetEvent], object]]]:
         """A scope above tasks concerns every task that spends from it."""
         prefix = f"{path}/"
         return [hear for at, hear in list(self._listeners.items()) if at.startswith(prefix)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from agentkit.budgets.amount import NOTHING, Amount, Limits
-from agentkit.budgets.errors import Dimension
+from agentkit.budgets.errors import BudgetExceeded, Dimension
 from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.scope import Scope
 
@@ -221,3 +221,14 @@ def charge(
 def overrun_of(worst: Amount, actual: Amount) -> Amount:
     """How far `actual` passes the worst case that was held."""
     return actual.excess_over(worst) if actual > NOTHING else NOTHING
+
+
+def denied(denial: Denial) -> BudgetExceeded:
+    """The error that a denial becomes."""
+    return BudgetExceeded(
+        scope=denial.path,
+        dimension=denial.dimension,
+        asked=denial.asked,
+        available=denial.available,
+        limit=denial.limit,
+    )

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakSet
 
 from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits, amount_of
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import CallPlan, HeldCall
-from agentkit.budgets.errors import BudgetExceeded, BudgetTooSmall, DeadlineExceeded
+from agentkit.budgets.errors import BudgetTooSmall, DeadlineExceeded
 from agentkit.budgets.event import (
     Ask,
     BudgetEvent,
@@ -34,7 +35,9 @@ from agentkit.budgets.journal import (
     TaskRecord,
 )
 from agentkit.budgets.listener import TimedListener
-from agentkit.budgets.store import Denial, Grant
+from agentkit.budgets.purse import Purse
+from agentkit.budgets.scope import Scope
+from agentkit.budgets.store import Denial, Grant, denied
 from agentkit.budgets.usage import Usage
 
 if TYPE_CHECKING:
@@ -63,6 +66,8 @@ class Task:
         calls: Iterable[CallRecord] = (),
         keep_responses: bool = False,
         responses: Iterable[PaidResponse] = (),
+        purse: Purse | None = None,
+        parent: Task | None = None,
     ) -> None:
         self.ledger = ledger
         self.budget = budget
@@ -81,7 +86,12 @@ class Task:
         self._pending: Literal["land", "stop", "ask"] | None = None
         self._keep_responses = keep_responses
         self._responses = list(responses)
+        self._purse = purse
+        self._parent = parent
+        self._subtasks: WeakSet[Task] = WeakSet()
         self._lock = threading.RLock()
+        if parent is not None:
+            parent.adopt(self)
 
     @property
     def task_id(self) -> str:
@@ -208,13 +218,60 @@ class Task:
             name = once or f"{len(given) + 1}"
             if self._record.outcome is not None or name in given:
                 return  # a late answer, with nothing left to extend; or one that came before
+            if self._purse is not None:
+                self._purse.take(more)
             facts = {**more._asdict(), "seconds": extension.seconds}
-            self._record = replace(self._record, extensions={**given, name: facts})
+            self._record = replace(
+                self._record,
+                extensions={**given, name: facts},
+                purses=0 if self._purse is None else self._purse.count,
+            )
             self._limits = extended_limits(self.budget, self._record)
             self._seconds = extended_seconds(self.budget, self._record)
-            self.ledger.set_limits(self.path, self._limits, thresholds=self.budget.thresholds)
+            scope = Scope(path=self.path, limits=self._limits, thresholds=self.budget.thresholds)
+            self.ledger.store.put_scope(scope)
             self.ledger.store.put_task(self.record)
         self.note("budget_extended", "the budget was extended", data=more._asdict())
+
+    def subtask(
+        self,
+        *,
+        budget: Budget,
+        task_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        on_event: OnBudget | None = None,
+    ) -> Task:
+        """A task for a part of the work: it takes `budget` from this one, and gives back the rest.
+
+        What it takes is held here and in all scopes above until `close`, so no sibling can spend
+        it; then they are charged what it spent. The same `task_id` again takes up where it was.
+        Raises BudgetExceeded where too little is left, InvalidLimit where `budget` leaves out what
+        is limited above.
+
+        >>> from agentkit.budgets import Budget, Ledger
+        >>> task = Ledger().open_task(budget=Budget(usd="1"))
+        >>> part = task.subtask(budget=Budget(usd="0.20"))
+        >>> task.room().nusd, part.room().nusd
+        (800000000, 200000000)
+        >>> _ = part.close("answered")
+        >>> task.room().nusd
+        1000000000
+        """
+        return self.ledger.open_task(
+            parent=self, budget=budget, task_id=task_id, tags=tags, on_event=on_event
+        )
+
+    def adopt(self, subtask: Task) -> None:
+        """Close `subtask` with this task, if it is still open then."""
+        self._subtasks.add(subtask)
+
+    def charge_subtask(self, spent: Amount) -> None:
+        """A subtask has ended, and `spent` is what it took since it was opened."""
+        with self._lock:
+            total = self._record.subtasks_nusd + spent.nusd
+            self._record = replace(self._record, subtasks_nusd=total)
+            if self._record.outcome is None:
+                self.ledger.store.put_task(self.record)
 
     def room(self) -> Limits:
         """What is left for this task, under its own limits and those of all scopes above."""
@@ -224,19 +281,25 @@ class Task:
         return least
 
     def seconds_left(self, *, landing: bool = False) -> float | None:
-        """Seconds until steps must stop, or until the landing answer must; None without a limit."""
+        """Seconds until steps must stop, or until the landing answer must; None without a limit.
+
+        A subtask has none beyond its parent's.
+        """
+        above = None if self._parent is None else self._parent.seconds_left()
         if self._seconds is None:
-            return None
+            return above
         kept = min(self._seconds * _LANDING_SHARE_OF_SECONDS, _LONGEST_LANDING_SECONDS)
         left = self._seconds - (time.monotonic() - self._started)
-        return left if landing else left - kept
+        left = left if landing else left - kept
+        return left if above is None else min(left, above)
 
     def check_deadline(self, *, landing: bool = False) -> None:
         """Raise DeadlineExceeded once the seconds are used up."""
         left = self.seconds_left(landing=landing)
-        if left is not None and left <= 0 and self._seconds is not None:
+        if left is not None and left <= 0:
             elapsed = time.monotonic() - self._started
-            raise DeadlineExceeded(limit_seconds=self._seconds, elapsed_seconds=elapsed)
+            limit = elapsed + left if self._seconds is None else self._seconds
+            raise DeadlineExceeded(limit_seconds=limit, elapsed_seconds=elapsed)
 
     def hold_landing(self, worst: Amount) -> None:
         """Keep `worst` aside for the final answer, in every scope, from now on.
@@ -406,9 +469,17 @@ class Task:
 
         A `resumable` task keeps its scope, so that what it spent still counts when it goes on.
         """
+        for subtask in list(self._subtasks):
+            if subtask.record.outcome is None:
+                subtask.close("cancelled", reason="its parent ended", resumable=resumable)
         if self._landing is not None:
             self.ledger.release(self._landing[0])
             self._landing = None
+        if self._purse is not None:
+            account = self.ledger.account(self.path)  # what is still under way, at its worst case
+            spent = self._purse.settle(account.settled.plus(account.held))
+            if self._parent is not None:
+                self._parent.charge_subtask(spent)
         record = replace(
             self.record,
             ended_at=self.ledger.clock(),
@@ -467,7 +538,7 @@ class Task:
             started_at=self.ledger.clock(),
             started_clock=time.perf_counter(),
         )
-        self.ledger.heartbeat.begin(held)
+        self.ledger.heartbeat.begin(call_id, held, lease_seconds=plan.lease_seconds)
         return held
 
     def _keep(self, record: CallRecord) -> None:
@@ -520,14 +591,3 @@ def extended_seconds(budget: Budget, record: TaskRecord) -> float | None:
         return None
     more: float = sum(given.get("seconds", 0.0) for given in record.extensions.values())
     return budget.seconds + more
-
-
-def denied(denial: Denial) -> BudgetExceeded:
-    """The error that a denial becomes."""
-    return BudgetExceeded(
-        scope=denial.path,
-        dimension=denial.dimension,
-        asked=denial.asked,
-        available=denial.available,
-        limit=denial.limit,
-    )

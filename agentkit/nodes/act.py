@@ -10,7 +10,8 @@ from langchain_core.messages import AIMessage
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
-from agentkit.run import Run, task_scope
+from agentkit.budgets.context import spending
+from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 from agentkit.telemetry import names
 from agentkit.tools.call import Around, Call
@@ -63,7 +64,7 @@ def _around(run: Run) -> Around:
             span, end_on_exit=True, record_exception=False, set_status_on_exception=False
         ):
             try:
-                with task_scope(run.task):
+                with spending(run.task):
                     yield
             except BaseException as error:
                 span.set_attribute(names.ERROR_TYPE, type(error).__name__)

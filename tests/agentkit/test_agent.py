@@ -481,7 +481,7 @@ def test_what_a_tool_spends_counts_for_its_task(asynchronous: bool) -> None:
     result = asyncio.run(agent.arun("go")) if asynchronous else agent.run("go")
     assert (result.answer, result.calls) == ("done", 3)
     assert [record.purpose for record in result.records] == ["step", "metered", "step"]
-    with pytest.raises(LookupError, match="tool"):
+    with pytest.raises(LookupError, match="no task is running here"):
         current_task()
 
 

@@ -81,6 +81,10 @@ def _held(call_id: str) -> HeldCall:
     )  # fmt: skip
 
 
+def _begin(heartbeat: Heartbeat, held: HeldCall) -> None:
+    heartbeat.begin(held.call_id, held, lease_seconds=LEASE_SECONDS)
+
+
 def test_thread_ends_when_nothing_is_left_and_starts_again() -> None:
     renewed: list[str] = []
     heartbeat = Heartbeat(lambda call_id, _: not renewed.append(call_id))  # type: ignore[func-returns-value]
@@ -89,12 +93,12 @@ def test_thread_ends_when_nothing_is_left_and_starts_again() -> None:
         return any(t.name == "agentkit-heartbeat" and t.is_alive() for t in threading.enumerate())
 
     first = _held("first")
-    heartbeat.begin(first)
+    _begin(heartbeat, first)
     assert _until(lambda: "first" in renewed)
     heartbeat.end("first")
     assert _until(lambda: not beats())
     second = _held("second")
-    heartbeat.begin(second)
+    _begin(heartbeat, second)
     assert _until(lambda: "second" in renewed)
     heartbeat.stop()
     assert _until(lambda: not beats())
@@ -102,12 +106,9 @@ def test_thread_ends_when_nothing_is_left_and_starts_again() -> None:
 
 def test_no_call_is_renewed_for_ever() -> None:
     renewed: list[str] = []
-    heartbeat = Heartbeat(
-        lambda call_id, _: not renewed.append(call_id),  # type: ignore[func-returns-value]
-        longest_seconds=LEASE_SECONDS,
-    )
+    heartbeat = Heartbeat(lambda call_id, _: not renewed.append(call_id))  # type: ignore[func-returns-value]
     held = _held("hangs")
-    heartbeat.begin(held)
+    heartbeat.begin("hangs", held, lease_seconds=LEASE_SECONDS, longest_seconds=LEASE_SECONDS)
     assert _until(lambda: heartbeat._thread is None)
     assert 1 <= len(renewed) <= 3
 
@@ -127,7 +128,7 @@ def test_store_that_fails_once_stops_no_other_beat(
     heartbeat = Heartbeat(renew)
     both: Any = (_held("a"), _held("b"))
     for held in both:
-        heartbeat.begin(held)
+        _begin(heartbeat, held)
     assert _until(lambda: {"a", "b"} <= set(calls))
     heartbeat.stop()
     assert "was not renewed" in caplog.text
@@ -138,9 +139,9 @@ def test_forked_process_renews_only_its_own_calls() -> None:
     renewed: list[str] = []
     heartbeat = Heartbeat(lambda call_id, _: not renewed.append(call_id))  # type: ignore[func-returns-value]
     parents = _held("parents")
-    heartbeat.begin(parents)
+    _begin(heartbeat, parents)
     heartbeat._pid = -1  # what a fork finds: another process's id
     childs = _held("childs")
-    heartbeat.begin(childs)
+    _begin(heartbeat, childs)
     assert set(heartbeat._beats) == {"childs"}
     heartbeat.stop()
