@@ -35,6 +35,7 @@ from agentkit.state import AgentState, fresh
 from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
+from agentkit.tools.provision.toolbox import Provisioning, Toolbox
 
 _DEFAULT_MAX_STEPS = 500
 _DEFAULT_ROUNDS = 8
@@ -88,6 +89,7 @@ class Agent:
         max_steps: int = _DEFAULT_MAX_STEPS,
         durability: Durability = "sync",
         no_progress_after: int | None = _DEFAULT_ROUNDS,
+        provisioning: Provisioning | None = None,
     ) -> None:
         """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
         to do about it.
@@ -106,6 +108,7 @@ class Agent:
         self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
         self.tiers: tuple[Tier, ...] = tuple(tier_of(m, i) for i, m in enumerate(models))
         self.catalogue = tools if isinstance(tools, ToolCatalogue) else ToolCatalogue(tools)
+        self.toolbox = Toolbox(self.catalogue, provisioning)
         self._on_budget = on_budget
         self._check = check
         self._system = SystemMessage(system) if system else None
@@ -258,7 +261,7 @@ class Agent:
             state,
             run,
             tier=tier,
-            tools=self.catalogue.openai_schemas(),
+            toolbox=self.toolbox,
             system=self._system,
         )
         if update.get("step", 0) > self._max_steps:
@@ -267,15 +270,15 @@ class Agent:
 
     def think(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.think`."""
-        return think(state, run, tiers=self.tiers, catalogue=self.catalogue, system=self._system)
+        return think(state, run, tiers=self.tiers, toolbox=self.toolbox, system=self._system)
 
     def act(self, state: AgentState, run: Run) -> AgentState:
         """See `agentkit.nodes.act`."""
-        return act(state, run, catalogue=self.catalogue, limits=self._tool_limits)
+        return act(state, run, toolbox=self.toolbox, limits=self._tool_limits)
 
     async def aact(self, state: AgentState, run: Run) -> AgentState:
         """See `agentkit.nodes.act`."""
-        return await aact(state, run, catalogue=self.catalogue, limits=self._tool_limits)
+        return await aact(state, run, toolbox=self.toolbox, limits=self._tool_limits)
 
     def land(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.land`."""

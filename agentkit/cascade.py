@@ -12,7 +12,7 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage
 
 from agentkit.metering import Review
-from agentkit.tools.catalogue import ToolCatalogue
+from agentkit.tools.provision.toolbox import Toolbox
 
 _LONGEST_NAME = 64
 DEFAULT_LEAST_MEAN_LOGPROB = -1.0
@@ -21,7 +21,7 @@ DEFAULT_LEAST_MEAN_LOGPROB = -1.0
 
 def review(
     message: AIMessage,
-    catalogue: ToolCatalogue,
+    toolbox: Toolbox,
     *,
     last: bool = False,
     least_logprob: float | None = None,
@@ -32,7 +32,7 @@ def review(
     as the reason. `least_logprob` overrides the floor that the model states for the log-probability
     of its whole answer (`response_metadata["logprobs"]["sum_floor"]`).
     """
-    fault = _abstention(message) or _emptiness(message) or _invalid_call(message, catalogue)
+    fault = _abstention(message) or _emptiness(message) or _invalid_call(message, toolbox)
     reason = fault or _doubt(message, least_logprob)
     return Review(
         confidence=_confidence(message),
@@ -53,16 +53,17 @@ def _emptiness(message: AIMessage) -> str | None:
     return "the answer is empty"
 
 
-def _invalid_call(message: AIMessage, catalogue: ToolCatalogue) -> str | None:
+def _invalid_call(message: AIMessage, toolbox: Toolbox) -> str | None:
     if message.invalid_tool_calls:
         name = str(message.invalid_tool_calls[0].get("name"))[:_LONGEST_NAME]
         return f"call to {name!r} is not valid JSON"
-    for call in message.tool_calls:
-        spec = catalogue.get(call["name"])
+    for call in map(toolbox.resolved, message.tool_calls):
+        name, arguments = call["name"] or "", call["args"]
+        spec = toolbox.catalogue.get(name)
         if spec is None:
-            return f"call to unknown tool {call['name'][:_LONGEST_NAME]!r}"
-        if spec.arguments.check(call["args"]).problems:
-            return f"call to {call['name']!r} does not fit its schema"
+            return f"call to unknown tool {name[:_LONGEST_NAME]!r}"
+        if not isinstance(arguments, dict) or spec.arguments.check(arguments).problems:
+            return f"call to {name!r} does not fit its schema"
     return None
 
 

@@ -15,6 +15,8 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
+    InvalidToolCall,
+    ToolCall,
     message_chunk_to_message,
 )
 from langchain_core.messages.ai import UsageMetadata, add_usage
@@ -61,7 +63,8 @@ class Call:
     """A request to one tier.
 
     `send` and `asend` carry it out with the output limit and the seconds that are left.
-    `input_tokens` is our own count where the caller keeps one.
+    `input_tokens` is our own count where the caller keeps one; `resolved` gives the call that is
+    meant by one through a dispatcher.
     """
 
     tier: Tier
@@ -74,9 +77,16 @@ class Call:
     purpose: Purpose = "step"
     step: int = 0
     review: Callable[[AIMessage], Review] | None = None
+    resolved: Callable[[ToolCall | InvalidToolCall], ToolCall | InvalidToolCall] | None = None
     observer: CallObserver | None = None
     wanted_output_tokens: int | None = None
     attempts: int = _ATTEMPTS
+
+    def names_called(self, message: AIMessage) -> tuple[str, ...]:
+        """The tools that an answer calls, those behind a dispatcher by their own names."""
+        calls = message.tool_calls
+        meant = calls if self.resolved is None else map(self.resolved, calls)
+        return tuple(each["name"] or "?" for each in meant)
 
 
 def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
@@ -273,7 +283,7 @@ def _settle(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRecord:
         record = task.settle_call(
             held,
             usage,
-            tools_called=tuple(tool_call["name"] for tool_call in message.tool_calls),
+            tools_called=call.names_called(message),
             confidence=review.confidence,
             accepted=review.accepted,
             reason=review.reason,

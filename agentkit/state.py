@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypedDict, cast
 
-from langchain_core.messages import AnyMessage, convert_to_messages
+from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, convert_to_messages
+
+from agentkit.tools.provision.toolbox import Batch
+
+_OURS = "agentkit_note"
 
 Ending = Literal["answer", "budget", "stopped", "failed"]
 
@@ -21,6 +25,7 @@ class AgentState(TypedDict, total=False):
     """The state of one task.
 
     `tier` is the cheapest tier still tried, `window_start` the first message still sent in full,
+    `offered` the tools on offer in the order in which they came, which outlasts a task of a thread,
     `asking` that a person is asked about the budget, `ending` why the task goes to land.
     """
 
@@ -31,6 +36,7 @@ class AgentState(TypedDict, total=False):
     tier: int
     escalations: int
     window_start: int
+    offered: list[Batch]
     asking: bool
     ending: Ending | None
     answer: str
@@ -52,6 +58,16 @@ def fresh(task_id: str = "") -> AgentState:
         "reason": None,
         "outcome": None,
     }
+
+
+def note_of(text: str) -> HumanMessage:
+    """A message of ours to the model, in the place of a person's, as every provider takes it."""
+    return HumanMessage(text, additional_kwargs={_OURS: True})
+
+
+def is_request(message: BaseMessage) -> bool:
+    """Whether a person said it."""
+    return isinstance(message, HumanMessage) and _OURS not in message.additional_kwargs
 
 
 def transcript(state: AgentState) -> list[AnyMessage]:

@@ -18,6 +18,7 @@ from agentkit.models.provider import ProviderRules, pricing_name, rules_for
 from agentkit.models.single_attempt import single_attempt
 
 DEFAULT_OUTPUT_TOKENS = 4096
+_REMEMBERED_OFFERS = 64
 
 ToolSchemas = Sequence[Mapping[str, Any]]
 
@@ -55,13 +56,16 @@ class Tier:
 
     def tool_arguments(self, tools: ToolSchemas) -> dict[str, Any]:
         """The arguments that offer `tools` to this model, in its provider's shape."""
-        key = str(id(tools))
         if not tools:
             return {}
-        if key not in self.bound:
-            self.bound.clear()
-            self.bound[key] = (tools, _bound_arguments(self.model, tools))
-        arguments: dict[str, Any] = self.bound[key][1]
+        key = str(id(tools))
+        known = self.bound.get(key)
+        if known is None:  # the tools are kept too, for an id outlives nothing
+            known = (tools, _bound_arguments(self.model, tools))
+            if len(self.bound) >= _REMEMBERED_OFFERS:
+                self.bound.clear()
+            self.bound[key] = known
+        arguments: dict[str, Any] = known[1]
         return arguments
 
     def call_arguments(

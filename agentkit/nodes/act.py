@@ -15,35 +15,35 @@ from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 from agentkit.telemetry import names
 from agentkit.tools.call import Around, Call
-from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
+from agentkit.tools.catalogue import ToolSpec
 from agentkit.tools.execution import arun_calls, calls_of, run_calls
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Observation
+from agentkit.tools.provision.toolbox import Toolbox
 
 _LEAST_TOOL_SECONDS = 0.05
 
 
-def act(
-    state: AgentState, run: Run, *, catalogue: ToolCatalogue, limits: ExecutionLimits
-) -> AgentState:
+def act(state: AgentState, run: Run, *, toolbox: Toolbox, limits: ExecutionLimits) -> AgentState:
     """The observations of the last answer's calls, in their order."""
-    calls, around = _begin(state, run)
-    observed = run_calls(calls, catalogue, _within(run, limits), around=around)
+    calls, around = _begin(state, run, toolbox)
+    observed = run_calls(calls, toolbox.catalogue, _within(run, limits), around=around)
     return _end(run, state, calls, observed)
 
 
 async def aact(
-    state: AgentState, run: Run, *, catalogue: ToolCatalogue, limits: ExecutionLimits
+    state: AgentState, run: Run, *, toolbox: Toolbox, limits: ExecutionLimits
 ) -> AgentState:
     """As `act`, on the event loop."""
-    calls, around = _begin(state, run)
-    observed = await arun_calls(calls, catalogue, _within(run, limits), around=around)
+    calls, around = _begin(state, run, toolbox)
+    observed = await arun_calls(calls, toolbox.catalogue, _within(run, limits), around=around)
     return _end(run, state, calls, observed)
 
 
-def _begin(state: AgentState, run: Run) -> tuple[list[Call], Around]:
+def _begin(state: AgentState, run: Run, toolbox: Toolbox) -> tuple[list[Call], Around]:
     message = transcript(state)[-1]
     calls = calls_of(message) if isinstance(message, AIMessage) else []
+    calls = [toolbox.resolved(call) for call in calls]
     run.acting(state.get("step", 0), [call["name"] or "?" for call in calls])
     return calls, _around(run)
 

@@ -1,17 +1,19 @@
-"""prepare: which part of the transcript the next step sends."""
+"""prepare: which part of the transcript the next step sends, and which tools it offers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 
 from agentkit.errors import ConfigError
 from agentkit.memory.window import window_start
 from agentkit.models.tier import Tier, ToolSchemas
+from agentkit.nodes.provide import provide, schemas_of
 from agentkit.nodes.sent import Sent
 from agentkit.run import Run
-from agentkit.state import AgentState, transcript
+from agentkit.state import AgentState, is_request, transcript
+from agentkit.tools.provision.toolbox import Toolbox
 
 _OUTPUT_SHARE = 0.25
 """Part of a model's window that stays free for its output, where the output may not need less."""
@@ -27,16 +29,21 @@ def prepare(
     run: Run,
     *,
     tier: Tier,
-    tools: ToolSchemas,
+    toolbox: Toolbox,
     system: BaseMessage | None,
 ) -> AgentState:
-    """Begin a step: count it, and move the window forward where the transcript no longer fits."""
+    """Begin a step: count it, offer its tools, and move the window where it no longer fits."""
     run.task.keep_landing()
     messages = transcript(state)
     update: AgentState = {"step": state.get("step", 0) + 1, "task_id": run.task_id}
     if update["step"] == 1:
         state = {**state, "request_at": _request_at(messages), "window_start": 0}
         update["request_at"] = state["request_at"]
+    provided = provide(state, run, tier=tier, toolbox=toolbox, system=system)
+    if notes := provided.get("messages"):
+        messages = [*messages, *notes]
+    state = {**state, **provided, "messages": messages}
+    tools = schemas_of(state, tier, toolbox)
     sent = Sent.of(state)
     limit = _limit_tokens(run, tier, sent, tools, system)
     start = sent.start
@@ -50,12 +57,12 @@ def prepare(
         )
     if run.task.wish == "ask":
         update["asking"] = True
-    return {**update, "window_start": start}
+    return {**update, **provided, "window_start": start}
 
 
 def _request_at(messages: Sequence[BaseMessage]) -> int:
     for index in range(len(messages) - 1, -1, -1):
-        if isinstance(messages[index], HumanMessage):
+        if is_request(messages[index]):
             return index
     raise ConfigError("there is no message of a person to answer; add a HumanMessage")
 

@@ -18,10 +18,11 @@ from agentkit.effects import Blocking, Reply, Work
 from agentkit.metering import Call, message_of, metered_call
 from agentkit.models.provider import describe
 from agentkit.models.tier import Tier, ToolSchemas
+from agentkit.nodes.provide import schemas_of
 from agentkit.nodes.sent import Sent
 from agentkit.run import Run
 from agentkit.state import AgentState
-from agentkit.tools.catalogue import ToolCatalogue
+from agentkit.tools.provision.toolbox import Toolbox
 
 _FINISH = "finish_reason"
 _CUT = frozenset({"length", "max_tokens"})
@@ -32,7 +33,7 @@ def think(
     run: Run,
     *,
     tiers: Sequence[Tier],
-    catalogue: ToolCatalogue,
+    toolbox: Toolbox,
     system: BaseMessage | None,
 ) -> Work[AgentState]:
     """One answer from the cheapest tier that is sure enough, or why there is none.
@@ -49,7 +50,7 @@ def think(
             "ending": "budget" if wish == "land" else "stopped",
             "reason": f"a budget callback asked to {wish}",
         }
-    update = yield from _ask_tiers(state, run, tiers, catalogue, system)
+    update = yield from _ask_tiers(state, run, tiers, toolbox, system)
     return {**update, "asking": False} if state.get("asking") else update
 
 
@@ -57,17 +58,16 @@ def _ask_tiers(
     state: AgentState,
     run: Run,
     tiers: Sequence[Tier],
-    catalogue: ToolCatalogue,
+    toolbox: Toolbox,
     system: BaseMessage | None,
 ) -> Work[AgentState]:
-    tools: ToolSchemas = catalogue.openai_schemas()
     escalations = state.get("escalations", 0)
     for index in range(state.get("tier", 0), len(tiers)):
         tier = tiers[index]
         last = index + 1 == len(tiers)
         try:
             reply, record = yield from metered_call(
-                run.task, _call(state, run, tier, catalogue, tools, system, last=last)
+                run.task, _call(state, run, tier, toolbox, system, last=last)
             )
         except (BudgetExceeded, DeadlineExceeded) as refusal:
             return _ended("budget", str(refusal), index, escalations)
@@ -95,12 +95,12 @@ def _call(
     state: AgentState,
     run: Run,
     tier: Tier,
-    catalogue: ToolCatalogue,
-    tools: ToolSchemas,
+    toolbox: Toolbox,
     system: BaseMessage | None,
     *,
     last: bool,
 ) -> Call:
+    tools: ToolSchemas = schemas_of(state, tier, toolbox)
     sent = Sent.of(state)
     messages = sent.messages(run, system)
     kwargs = tier.tool_arguments(tools)
@@ -115,7 +115,8 @@ def _call(
         send=partial(_send, run, tier, messages, kwargs),
         asend=partial(_asend, run, tier, messages, kwargs),
         step=state.get("step", 0),
-        review=partial(review, catalogue=catalogue, last=last) if judged else None,
+        review=partial(review, toolbox=toolbox, last=last) if judged else None,
+        resolved=toolbox.resolved,
         observer=run,
     )
 

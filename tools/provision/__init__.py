@@ -1,12 +1,43 @@
-"""Which tools a step is offered, and how briefly they are described."""
+"""Which tools a step is offered, and how briefly they are described.
 
-from agentkit.tools.provision.compaction import CompactTool, compact, compact_all
-from agentkit.tools.provision.embedding import Embedder, LangChainEmbedding, StaticEmbedding
-from agentkit.tools.provision.index import ToolCard, ToolIndex
-from agentkit.tools.provision.offer import Offer, Provisioner
-from agentkit.tools.provision.retrieval import Calibration, Match, search
+Names are loaded at their first use: an agent whose tools are few needs none of the packages of the
+extra `retrieval`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentkit.tools.provision.compaction import CompactTool, compact, compact_all
+    from agentkit.tools.provision.embedding import Embedder, LangChainEmbedding, StaticEmbedding
+    from agentkit.tools.provision.index import ToolCard, ToolIndex
+    from agentkit.tools.provision.offer import Offer, Provisioner
+    from agentkit.tools.provision.retrieval import Calibration, Match, search
+    from agentkit.tools.provision.toolbox import Batch, Provisioning, Toolbox
+
+_HOMES = {
+    "Batch": "toolbox",
+    "Calibration": "retrieval",
+    "CompactTool": "compaction",
+    "Embedder": "embedding",
+    "LangChainEmbedding": "embedding",
+    "Match": "retrieval",
+    "Offer": "offer",
+    "Provisioner": "offer",
+    "Provisioning": "toolbox",
+    "StaticEmbedding": "embedding",
+    "ToolCard": "index",
+    "ToolIndex": "index",
+    "Toolbox": "toolbox",
+    "compact": "compaction",
+    "compact_all": "compaction",
+    "search": "retrieval",
+}
 
 __all__ = [
+    "Batch",
     "Calibration",
     "CompactTool",
     "Embedder",
@@ -14,10 +45,25 @@ __all__ = [
     "Match",
     "Offer",
     "Provisioner",
+    "Provisioning",
     "StaticEmbedding",
     "ToolCard",
     "ToolIndex",
+    "Toolbox",
     "compact",
     "compact_all",
     "search",
 ]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -28,6 +28,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u4e00-\u9ff
 _LONGEST_WORD_CHARS = 64
 _MAX_TEXT_CHARS = 2_000
 _CHUNK_TEXTS = 256
+_PROBE = "Find the tools that this request calls for."
 _ZERO_CODE = 8  # codes are 4 bits: 0 to 15 stand for -8 to 7 steps
 
 _lock = threading.Lock()
@@ -124,12 +125,16 @@ class StaticEmbedding:
 class LangChainEmbedding:
     """Any LangChain `Embeddings` as an Embedder; `fingerprint` names its model and version."""
 
-    def __init__(self, embeddings: Embeddings, *, fingerprint: str) -> None:
+    def __init__(self, embeddings: Embeddings, *, fingerprint: str | None = None) -> None:
+        """Without a `fingerprint` the vector of a fixed text tells one model from another."""
         self._embeddings = embeddings
         self._fingerprint = fingerprint
 
     @property
     def fingerprint(self) -> str:
+        if self._fingerprint is None:
+            digest = zlib.crc32(np.round(self.embed([_PROBE]), 2).tobytes())
+            self._fingerprint = f"{type(self._embeddings).__qualname__}-{digest:08x}"
         return self._fingerprint
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -137,6 +142,13 @@ class LangChainEmbedding:
         rows = np.asarray(self._embeddings.embed_documents(list(texts)), dtype=np.float32)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.asarray(rows / np.maximum(lengths, 1e-9), np.float32)
+
+
+def embedder_of(embedding: Embedder | Embeddings | None) -> Embedder:
+    """The Embedder that is meant; None means the one in the wheel."""
+    if embedding is None:
+        return StaticEmbedding.shipped()
+    return LangChainEmbedding(embedding) if isinstance(embedding, Embeddings) else embedding
 
 
 def pack(pieces: Sequence[str], table: Vectors) -> bytes:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from agentkit.tools.provision.embedding import Embedder, StaticEmbedding, Vectors
+from agentkit.tools.provision.embedding import Embedder, Vectors, embedder_of
 from agentkit.tools.provision.lexical import Lexical
 from agentkit.tools.provision.words import spoken, terms
 
@@ -78,7 +79,7 @@ class ToolIndex:
         self,
         cards: Sequence[ToolCard],
         *,
-        embedder: Embedder | None = None,
+        embedder: Embedder | Embeddings | None = None,
         cache_folder: Path | None = None,
     ) -> None:
         """With `cache_folder` an index of the same cards and embedder is read from there.
@@ -86,7 +87,7 @@ class ToolIndex:
         A cached index that cannot be read is made anew.
         """
         self.cards = tuple(cards)
-        self.embedder: Embedder = embedder or StaticEmbedding.shipped()
+        self.embedder = embedder_of(embedder)
         self._words: dict[int, frozenset[str]] = {}
         self._lexical, self._vectors = self._read_or_build(cache_folder)
         groups = {group: number for number, group in enumerate(sorted({c.group for c in cards}))}

@@ -97,6 +97,27 @@ class Provisioner:
                 )
         self._tokens: dict[str, int] = {}
 
+    def tool(self, name: str) -> CompactTool:
+        """The compact definition of a tool of the index."""
+        return self._tools[name]
+
+    def tokens_of(self, name: str) -> int:
+        """o200k tokens of a tool's compact definition as JSON."""
+        if name not in self._tokens:
+            self._tokens[name] = count_text(_text(self._tools[name].openai_schema))
+        return self._tokens[name]
+
+    def matches(
+        self, request: str, *, limit: int | None = None, floor: bool = True
+    ) -> tuple[Match, ...]:
+        """The tools that a request calls for, best first; `floor` holds weak ones back."""
+        return search(
+            self._index,
+            request,
+            limit=self._limit if limit is None else limit,
+            calibration=self._calibration if floor else None,
+        )
+
     def offer(self, request: str, *, already: Sequence[str] = ()) -> Offer:
         """The core, `already`, then what the request calls for and is not yet there.
 
@@ -104,13 +125,13 @@ class Provisioner:
         Names in `already` that the catalogue no longer holds are left out.
         """
         standing = list(dict.fromkeys([*self._core, *(n for n in already if n in self._tools)]))
-        tokens = sum(map(self._tokens_of, standing))
+        tokens = sum(map(self.tokens_of, standing))
         added: list[Match] = []
         left_out: list[str] = []
-        for match in search(self._index, request, limit=self._limit, calibration=self._calibration):
+        for match in self.matches(request):
             if match.name in standing or any(match.name == other.name for other in added):
                 continue
-            cost = self._tokens_of(match.name)
+            cost = self.tokens_of(match.name)
             if self._limit_tokens is not None and tokens + cost > self._limit_tokens:
                 left_out.append(match.name)
                 continue
@@ -125,11 +146,6 @@ class Provisioner:
             tokens=tokens,
             fingerprint=_fingerprint(tools),
         )
-
-    def _tokens_of(self, name: str) -> int:
-        if name not in self._tokens:
-            self._tokens[name] = count_text(_text(self._tools[name].openai_schema))
-        return self._tokens[name]
 
 
 def _fingerprint(tools: Sequence[CompactTool]) -> str:

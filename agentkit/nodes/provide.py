@@ -1,0 +1,109 @@
+"""What a step offers: kept in the state, so that it outlives checkpoints, and only added to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from agentkit.models.tier import Tier, ToolSchemas
+from agentkit.nodes.sent import Sent
+from agentkit.run import Run
+from agentkit.state import AgentState, note_of, transcript
+from agentkit.tools.provision.placing import Place, place
+from agentkit.tools.provision.toolbox import Batch, Toolbox
+
+_MOST_ERROR_CHARS = 200
+_ARGUMENTS = "invalid arguments"
+
+
+def provide(
+    state: AgentState, run: Run, *, tier: Tier, toolbox: Toolbox, system: BaseMessage | None
+) -> AgentState:
+    """The update that adds the tools which this step calls for; empty where it calls for none."""
+    if toolbox.offers_all:
+        return {}
+    messages = transcript(state)
+    offered = state.get("offered") or []
+    if not offered:
+        used = _used(messages, toolbox)
+        request = messages[state.get("request_at", 0)].text
+        return {"offered": [toolbox.begin(request, used=used)]}
+    names = toolbox.later(offered, _need(state))
+    if not names:
+        return {}
+    where = _place(state, run, tier, toolbox, system, names)
+    batch: Batch = {"names": names, "place": where}
+    update: AgentState = {"offered": [*offered, batch]}
+    if where == "transcript":
+        update["messages"] = [note_of(toolbox.note(names))]
+    return update
+
+
+def schemas_of(state: AgentState, tier: Tier, toolbox: Toolbox) -> ToolSchemas:
+    """The definitions that `tier` is sent at this step."""
+    return toolbox.schemas(
+        state.get("offered") or [],
+        tier=tier.index,
+        window_tokens=tier.context_tokens,
+        is_local=tier.is_local,
+    )
+
+
+def _need(state: AgentState) -> str:
+    """What a step is about: the request of a new task, else the model's last words and what failed.
+
+    An error may come from a tool, which nobody trusts: it can have a tool of the user's offered,
+    and grants nothing.
+    """
+    messages = transcript(state)
+    if state.get("step", 0) == 0:
+        return messages[state.get("request_at", 0)].text
+    at = len(messages)
+    while at and not isinstance(messages[at - 1], AIMessage):
+        at -= 1
+    words = messages[at - 1].text if at else ""
+    return "\n".join([words, *_errors(messages[at:])]).strip()
+
+
+def _errors(messages: Sequence[BaseMessage]) -> list[str]:
+    """Why calls failed, but for arguments that the same tool wants otherwise."""
+    failed = [m for m in messages if isinstance(m, ToolMessage) and m.status == "error"]
+    return [m.text[:_MOST_ERROR_CHARS] for m in failed if not m.text.startswith(_ARGUMENTS)]
+
+
+def _used(messages: Sequence[BaseMessage], toolbox: Toolbox) -> list[str]:
+    """Tools that the transcript calls: a provider may refuse calls that no definition explains."""
+    calls = [
+        call
+        for message in messages
+        if isinstance(message, AIMessage)
+        for call in message.tool_calls
+    ]
+    return [toolbox.resolved(call)["name"] or "" for call in calls]
+
+
+def _place(
+    state: AgentState,
+    run: Run,
+    tier: Tier,
+    toolbox: Toolbox,
+    system: BaseMessage | None,
+    names: Sequence[str],
+) -> Place:
+    wanted = toolbox.provisioning.later
+    if wanted == "definitions" or not toolbox.can_call_later:
+        return "definitions"
+    if wanted == "transcript":
+        return "transcript"
+    offered = state.get("offered") or []
+    head = tier.counter.request(
+        [] if system is None else [system], schemas_of(state, tier, toolbox)
+    )
+    return place(
+        run.task.ledger.prices.price(tier.name, tier.provider),
+        prefix_tokens=head + Sent.of(state).tokens(run, tier),
+        tools=len(names),
+        is_local=tier.is_local,
+        changes=sum(batch["place"] == "definitions" for batch in offered[1:]),
+    )

@@ -1,0 +1,256 @@
+"""What the tasks of an agent are offered: all tools where they are few, else what each step needs.
+
+What was offered is kept by the caller, in its checkpoints, as batches: each is described at the
+place where it came, and no later one changes what an earlier one looks like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from agentkit.budgets.tokens import count_text
+from agentkit.tools.errors import InvalidTool
+from agentkit.tools.provision.dispatch import AnyCall, Dispatcher, note
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
+    from agentkit.tools.catalogue import Schema, ToolCatalogue
+    from agentkit.tools.provision.compaction import CompactTool
+    from agentkit.tools.provision.embedding import Embedder
+    from agentkit.tools.provision.offer import Provisioner
+    from agentkit.tools.provision.placing import Place
+    from agentkit.tools.provision.retrieval import Calibration
+
+Later = Literal["auto", "definitions", "transcript", "never"]
+
+_MOST_IN_A_REQUEST = 128  # OpenAI's limit on tools
+_LATER_LIMIT = 3
+_FOUND_LIMIT = 5
+_REMEMBERED = 256
+_WINDOW_SHARE = 0.25
+_NEEDS = ("numpy", "bm25s", "snowballstemmer")
+
+_log = logging.getLogger(__name__)
+
+
+class Batch(TypedDict):
+    """Tools that came together, best first, and where they are described."""
+
+    names: list[str]
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provisioning:
+    """How an agent offers its tools.
+
+    Where the definitions of all tools take at most `limit_tokens` (one number, or one a tier; o200k
+    tokens), all are offered as they are. Else `core` is, then up to `limit` tools that the request
+    calls for, then what later steps do. `later` says where those are described: "auto" takes what
+    costs less, "never" leaves them and the two tools of the dispatcher out. `groups` names for a
+    tool the server or package it belongs to. Without `embedding` the shipped one is used; another
+    one takes a `calibration` of its own, else nothing is ever held back.
+    """
+
+    core: Sequence[str] = ()
+    limit: int = 10
+    limit_tokens: int | Sequence[int] = 4_000
+    later: Later = "auto"
+    groups: Mapping[str, str] = field(default_factory=dict[str, str])
+    embedding: Embedder | Embeddings | None = None
+    calibration: Calibration | None = None
+    cache_folder: Path | None = None
+
+    def tokens_of_tier(self, index: int) -> int:
+        """The budget of the tier at a place; the last number given stands for those after it."""
+        if isinstance(self.limit_tokens, int):
+            return self.limit_tokens
+        return self.limit_tokens[min(index, len(self.limit_tokens) - 1)]
+
+
+class Toolbox:
+    """The tools of an agent, and what a step is offered of them; holds nothing of a task."""
+
+    def __init__(self, catalogue: ToolCatalogue, provisioning: Provisioning | None = None) -> None:
+        """Raises InvalidTool where the core names a tool that the catalogue has not."""
+        from agentkit.tools.catalogue import ToolCatalogue
+
+        self.provisioning = provisioning or Provisioning()
+        self._require_known(catalogue)
+        self._lock = threading.Lock()
+        self._made: OrderedDict[object, tuple[Schema, ...]] = OrderedDict()
+        self._provisioner: Provisioner | None = None
+        self._real = catalogue
+        self._whole = catalogue.openai_schemas()
+        self._whole_tokens = sum(map(_tokens, self._whole))
+        self.offers_all = self._fits() or not _can_search(len(catalogue))
+        self._dispatcher = (
+            None
+            if self.offers_all or self.provisioning.later in ("never", "definitions")
+            else Dispatcher.beside(catalogue, self._found)
+        )
+        self.catalogue = catalogue
+        if self._dispatcher is not None:
+            self.catalogue = ToolCatalogue(
+                [*catalogue, self._dispatcher.find, self._dispatcher.call]
+            )
+
+    @property
+    def can_call_later(self) -> bool:
+        """Whether tools described in the transcript can be called."""
+        return self._dispatcher is not None
+
+    def begin(self, request: str, *, used: Sequence[str] = ()) -> Batch:
+        """The first batch of a task; `used` are tools that its transcript already calls."""
+        standing = [*self.provisioning.core, *(name for name in used if name in self._real)]
+        offer = self._ready().offer(request, already=standing)
+        names = [*standing, *(match.name for match in offer.added)]
+        return {"names": list(dict.fromkeys(names)), "place": "definitions"}
+
+    def later(self, offered: Sequence[Batch], need: str) -> list[str]:
+        """Tools that a step calls for beyond those offered, best first; few, and often none."""
+        known = {name for batch in offered for name in batch["names"]}
+        if not need.strip() or self.provisioning.later == "never":
+            return []
+        matches = self._ready().matches(need, limit=_LATER_LIMIT + len(known))
+        return [match.name for match in matches if match.name not in known][:_LATER_LIMIT]
+
+    def note(self, names: Sequence[str]) -> str:
+        """What the transcript says of tools that come later."""
+        return note(self._compact(names))
+
+    def schemas(
+        self,
+        offered: Sequence[Batch],
+        *,
+        tier: int = 0,
+        window_tokens: int | None = None,
+        is_local: bool = False,
+    ) -> tuple[Schema, ...]:
+        """The definitions for one tier, in the order sent; equal offers give the same object.
+
+        Each batch fills what is left of the tier's tokens, best tools first, and stands in the
+        catalogue's order. A local model gets what the transcript describes as definitions too.
+        """
+        if self.offers_all:
+            return self._whole
+        limit = self.provisioning.tokens_of_tier(tier)
+        if window_tokens is not None:
+            limit = min(limit, int(window_tokens * _WINDOW_SHARE))
+        batches = tuple(
+            tuple(batch["names"])
+            for batch in offered
+            if is_local or batch["place"] == "definitions"
+        )
+        key = (batches, limit)
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return self._made[key]
+        made = self._schemas(batches, limit)
+        with self._lock:
+            made = self._made.setdefault(key, made)
+            while len(self._made) > _REMEMBERED:
+                self._made.popitem(last=False)
+        return made
+
+    def resolved(self, call: AnyCall) -> AnyCall:
+        """The call that is meant, in the catalogue's name of its tool."""
+        return call if self._dispatcher is None else self._dispatcher.resolved(call)
+
+    def _schemas(self, batches: Sequence[Sequence[str]], limit: int) -> tuple[Schema, ...]:
+        places = {name: place for place, name in enumerate(self._real.names)}
+        dispatcher = self._dispatcher
+        kept: dict[str, CompactTool] = {}
+        used = 0
+        for names in batches:
+            added: list[CompactTool] = []
+            for tool in self._compact(n for n in dict.fromkeys(names) if n in places):
+                tokens = self._ready().tokens_of(tool.original_name)
+                is_core = tool.original_name in self.provisioning.core
+                if tool.original_name in kept or (used + tokens > limit and not is_core):
+                    continue
+                added.append(tool)
+                used += tokens
+            added.sort(key=lambda tool: places[tool.original_name])
+            kept.update((tool.original_name, tool) for tool in added)
+        own = () if dispatcher is None else (dispatcher.find, dispatcher.call)
+        return (
+            *(spec.openai_schema for spec in own),
+            *(tool.openai_schema for tool in kept.values()),
+        )
+
+    def _compact(self, names: Iterable[str]) -> list[CompactTool]:
+        ready = self._ready()
+        return [ready.tool(name) for name in names if name in self._real]
+
+    def _found(self, need: str) -> list[CompactTool]:
+        """What the model's own search brings: the best, however well they fit."""
+        matches = self._ready().matches(need, limit=_FOUND_LIMIT, floor=False)
+        return self._compact(match.name for match in matches)
+
+    def _fits(self) -> bool:
+        few = len(self._whole) <= _MOST_IN_A_REQUEST
+        return few and self._whole_tokens <= self.provisioning.tokens_of_tier(0)
+
+    def _require_known(self, catalogue: ToolCatalogue) -> None:
+        missing = [name for name in self.provisioning.core if name not in catalogue]
+        if missing:
+            raise InvalidTool(
+                f"the core names {missing[0]!r}, which is none of the {len(catalogue)} tools",
+                tool=missing[0],
+            )
+
+    def _ready(self) -> Provisioner:
+        """The index, made at the first need: it takes a second for thousands of tools."""
+        with self._lock:
+            if self._provisioner is None:
+                self._provisioner = self._provision()
+            return self._provisioner
+
+    def _provision(self) -> Provisioner:
+        from agentkit.tools.provision.index import ToolCard, ToolIndex
+        from agentkit.tools.provision.offer import Provisioner
+        from agentkit.tools.provision.retrieval import SHIPPED
+
+        asked = self.provisioning
+        cards = [ToolCard.of(spec, group=asked.groups.get(spec.name, "")) for spec in self._real]
+        index = ToolIndex(cards, embedder=asked.embedding, cache_folder=asked.cache_folder)
+        return Provisioner(
+            index,
+            core=asked.core,
+            limit=asked.limit,
+            calibration=SHIPPED if asked.embedding is None else asked.calibration,
+        )
+
+
+def _can_search(tools: int) -> bool:
+    """Whether the packages of the extra `retrieval` are here; without them all tools are sent."""
+    if all(importlib.util.find_spec(name) for name in _NEEDS):
+        return True
+    _log.warning(
+        'all %d tools are offered at every step; pip install "agentkit[retrieval]" offers only '
+        "those that a step needs",
+        tools,
+    )
+    return False
+
+
+def fingerprint(schemas: Sequence[Mapping[str, object]]) -> str:
+    """A hash that changes only where what is sent does."""
+    sent = json.dumps(list(schemas), ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(sent.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _tokens(schema: Schema) -> int:
+    return count_text(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
