@@ -27,9 +27,11 @@ from tenacity.wait import wait_exponential_jitter
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.journal import CallRecord, CallStatus, PaidResponse, Purpose
+from agentkit.budgets.price import Price
 from agentkit.budgets.task import Task
 from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
 from agentkit.errors import PromptTooLong
+from agentkit.memory.components import ComponentCount, RequestParts
 from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
 from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked, check_billing
 from agentkit.models.usage import usage_of
@@ -63,8 +65,9 @@ class Call:
     """A request to one tier.
 
     `send` and `asend` carry it out with the output limit and the seconds that are left.
-    `input_tokens` is our own count where the caller keeps one; `resolved` gives the call that is
-    meant by one through a dispatcher.
+    `input_tokens` and `parts` are our own counts where the caller keeps them; `resolved` gives the
+    call that is meant by one through a dispatcher. `escalation` says what a cheaper tier gave way
+    on; `dearest` is the tier that could have been asked instead.
     """
 
     tier: Tier
@@ -80,6 +83,9 @@ class Call:
     resolved: Callable[[ToolCall | InvalidToolCall], ToolCall | InvalidToolCall] | None = None
     observer: CallObserver | None = None
     wanted_output_tokens: int | None = None
+    parts: RequestParts | None = None
+    escalation: str | None = None
+    dearest: Tier | None = None
     attempts: int = _ATTEMPTS
 
     def names_called(self, message: AIMessage) -> tuple[str, ...]:
@@ -238,7 +244,7 @@ def message_of(reply: Reply) -> AIMessage:
 def _plan(task: Task, call: Call) -> CallPlan:
     tier = call.tier
     check_billing(call.kwargs)
-    price = task.ledger.prices.price(tier.name, tier.provider)
+    price = _priced(task, tier)
     if price.state == "unknown" and task.budget.limits_money:
         raise PriceUnknown(model=tier.name, provider=tier.provider)
     counted = call.input_tokens
@@ -252,6 +258,8 @@ def _plan(task: Task, call: Call) -> CallPlan:
     wanted = call.wanted_output_tokens or tier.output_tokens
     if tier.context_tokens is not None and tier.is_local:
         wanted = max(1, min(wanted, tier.context_tokens - counted))
+    parts = call.parts or ComponentCount(tier.counter).parts(call.messages, call.tools)
+    dearest = call.dearest
     return CallPlan(
         price=price,
         counted_input_tokens=counted,
@@ -263,8 +271,16 @@ def _plan(task: Task, call: Call) -> CallPlan:
         step=call.step,
         tier=tier.index,
         tools_offered=tuple(_tool_name(tool) for tool in call.tools),
+        components=parts.tokens,
+        prefix=parts.prefix,
+        escalation=call.escalation,
+        dearest=None if dearest is None else _priced(task, dearest),
         lease_seconds=task.ledger.lease_seconds,
     )
+
+
+def _priced(task: Task, tier: Tier) -> Price:
+    return task.ledger.prices.price(tier.name, tier.provider)
 
 
 def _seconds_left(task: Task, call: Call) -> float | None:

@@ -12,9 +12,10 @@ from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.task import Task
+from agentkit.memory.components import ComponentCount, RequestParts
 from agentkit.memory.tokens import RunningCount
 from agentkit.memory.window import valid_window
-from agentkit.models.tier import Tier
+from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.progress import ProgressWatch
 from agentkit.telemetry.trace import TaskTrace
 
@@ -56,6 +57,7 @@ class Run:
         self.watch = watch
         self.can_ask = can_ask
         self._counts: dict[int, RunningCount] = {}
+        self._components: dict[int, ComponentCount] = {}
         self._history: tuple[tuple[int, int], Sequence[BaseMessage]] | None = None
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
@@ -74,6 +76,15 @@ class Run:
         if counts is None:
             counts = self._counts[tier.index] = RunningCount(tier.counter)
         return counts.total(messages, start)
+
+    def parts(
+        self, tier: Tier, messages: Sequence[BaseMessage], tools: ToolSchemas
+    ) -> RequestParts:
+        """What a request's tokens are, as `tier` counts them."""
+        count = self._components.get(tier.index)
+        if count is None:
+            count = self._components[tier.index] = ComponentCount(tier.counter)
+        return count.parts(messages, tools)
 
     def history(
         self, messages: Sequence[BaseMessage], start: int, end: int

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from agentkit.budgets.amount import Amount, Limits
-from agentkit.budgets.journal import Purpose
+from agentkit.budgets.journal import Component, Purpose
 from agentkit.budgets.price import CacheWrite, Price
 
 LEASE_SECONDS = 60.0
@@ -17,7 +18,8 @@ class CallPlan:
 
     `input_tokens` is a true bound (margin included), `counted_input_tokens` our own count.
     `wanted_output_tokens` is clamped to what the limits allow, but not below
-    `least_output_tokens`: then the call is denied.
+    `least_output_tokens`: then the call is denied. `dearest` is the price of the dearest tier that
+    the call could have gone to, which says what routing saves.
     """
 
     price: Price
@@ -31,6 +33,10 @@ class CallPlan:
     tier: int = 0
     attempt: int = 1
     tools_offered: tuple[str, ...] = ()
+    components: Mapping[Component, int] = field(default_factory=dict[Component, int])
+    prefix: str = ""
+    escalation: str | None = None
+    dearest: Price | None = None
     lease_seconds: float = LEASE_SECONDS
     fingerprint: str = ""
 

@@ -12,6 +12,12 @@ CallStatus = Literal["ok", "error", "rejected", "cut", "cancelled"]
 CostSource = Literal["provider", "table", "override", "free", "unknown"]
 Purpose = Literal["step", "landing", "metered"]
 Outcome = Literal["resolved", "answered", "landed", "exhausted", "failed", "cancelled"]
+Component = Literal["system", "tools", "summary", "history", "observations", "user", "output"]
+"""What a part of a call's tokens is: all but `output` are parts of the request."""
+Lever = Literal[
+    "prompt_cache", "routing", "semantic_cache", "pruning", "provisioning", "summary", "batch"
+]
+"""Something that changes what a call costs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +26,13 @@ class CallRecord:
 
     `confirmed` is False where no usage arrived and the worst case was charged. `status` is
     `rejected` where the provider answered with an error that it does not bill.
+
+    `components` are tokens by our own count (but for `output`, which is reported), so that they sum
+    to `estimated_input_tokens` rather than to what was billed. `escalation` says what the cheaper
+    tier gave way on, where this call was made because of it. `cached_by` names the cache that
+    answered in the provider's place. `prefix` is a digest of the system text and the tools.
+    `saved_nusd` is, by lever, what the call would have cost without it less what it cost: below 0
+    where the lever cost more than it saved.
     """
 
     call_id: str
@@ -48,6 +61,11 @@ class CallRecord:
     confidence: float | None = None
     accepted: bool | None = None
     reason: str | None = None
+    escalation: str | None = None
+    cached_by: str | None = None
+    prefix: str = ""
+    components: Mapping[Component, int] = field(default_factory=dict[Component, int])
+    saved_nusd: Mapping[Lever, int] = field(default_factory=dict[Lever, int])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,12 +6,19 @@ scopes that it touches. `agentkit.budgets.conformance.check` runs the suite for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from agentkit.budgets.amount import NOTHING, Amount, Limits
 from agentkit.budgets.errors import BudgetExceeded, Dimension
 from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
+from agentkit.budgets.journal_query import (
+    EVERYTHING,
+    GroupSums,
+    JournalFilter,
+    Key,
+    Measures,
+)
 from agentkit.budgets.scope import Scope
 
 ReservationState = Literal["held", "settled", "released", "forfeited"]
@@ -180,12 +187,28 @@ class Store(Protocol):
         """One task's record."""
         ...
 
-    def tasks(self, *, limit: int = 50, scope: str | None = None) -> list[TaskRecord]:
-        """The latest tasks first, at or below `scope`."""
+    def tasks(
+        self, *, limit: int = 50, scope: str | None = None, where: JournalFilter = EVERYTHING
+    ) -> list[TaskRecord]:
+        """The latest tasks first, at or below `scope`, of those that `where` takes."""
         ...
 
     def calls(self, task_id: str) -> list[CallRecord]:
         """A task's calls in the order of their settlement."""
+        ...
+
+    def scan_calls(self, where: JournalFilter = EVERYTHING) -> Iterator[CallRecord]:
+        """Every call that `where` takes, in no order, a page at a time."""
+        ...
+
+    def sum_calls(
+        self,
+        by: Sequence[Key] = (),
+        where: JournalFilter = EVERYTHING,
+        *,
+        measures: Measures = "all",
+    ) -> list[GroupSums]:
+        """The sums of those calls by group, as `sum_records` makes them; no group is empty."""
         ...
 
     def events(self, task_id: str) -> list[EventRecord]:

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits, amount_of
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import CallPlan, HeldCall
+from agentkit.budgets.counterfactual import saved_by_prompt_cache, saved_by_routing
 from agentkit.budgets.errors import BudgetTooSmall, DeadlineExceeded
 from agentkit.budgets.event import (
     Ask,
@@ -30,6 +31,7 @@ from agentkit.budgets.journal import (
     CallRecord,
     CallStatus,
     EventRecord,
+    Lever,
     Outcome,
     PaidResponse,
     TaskRecord,
@@ -78,6 +80,7 @@ class Task:
         self._seconds = extended_seconds(budget, record)
         self._calls = {call.call_id: call for call in calls}
         self._index = max((call.index for call in self._calls.values()), default=0)
+        self._seen_tokens = 0
         self._started = time.monotonic()
         self._observer: Callable[[BudgetEvent], None] | None = None
         self._listener: TimedListener | None = None
@@ -402,6 +405,8 @@ class Task:
             confidence=confidence,
             accepted=accepted,
             reason=reason,
+            components={**held.plan.components, "output": usage.output_tokens},
+            saved_nusd=self._saved(held.plan, usage, cost, turned_down=accepted is False),
         )
         self._keep(record)
         charged = amount_of(usage, cost_nusd=cost)
@@ -541,6 +546,22 @@ class Task:
         self.ledger.heartbeat.begin(call_id, held, lease_seconds=plan.lease_seconds)
         return held
 
+    def _saved(
+        self, plan: CallPlan, usage: Usage, cost_nusd: int, *, turned_down: bool
+    ) -> dict[Lever, int]:
+        saved: dict[Lever, int] = {"prompt_cache": saved_by_prompt_cache(plan.price, usage)}
+        if plan.dearest is not None and plan.dearest != plan.price:
+            saved["routing"] = saved_by_routing(
+                plan.dearest,
+                usage,
+                cost_nusd=cost_nusd,
+                seen_tokens=self._seen_tokens,
+                turned_down=turned_down,
+            )
+        if plan.purpose == "step":
+            self._seen_tokens = usage.input_tokens
+        return {lever: nusd for lever, nusd in saved.items() if nusd}
+
     def _keep(self, record: CallRecord) -> None:
         self.ledger.heartbeat.end(record.call_id)
         with self._lock:
@@ -568,6 +589,9 @@ class Task:
             cost_source=plan.price.source,
             priced_on=str(plan.price.priced_on) if plan.price.priced_on else None,
             tools_offered=plan.tools_offered,
+            escalation=plan.escalation,
+            prefix=plan.prefix,
+            components=plan.components,
             tags=self._record.tags,
         )
 

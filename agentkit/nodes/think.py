@@ -62,13 +62,18 @@ def _ask_tiers(
     system: BaseMessage | None,
 ) -> Work[AgentState]:
     escalations = state.get("escalations", 0)
+    gave_way: str | None = None
     for index in range(state.get("tier", 0), len(tiers)):
         tier = tiers[index]
         last = index + 1 == len(tiers)
         try:
             reply, record = yield from metered_call(
-                run.task, _call(state, run, tier, toolbox, system, last=last)
-            )
+                run.task,
+                _call(
+                    state, run, tier, toolbox, system,
+                    last=last, dearest=tiers[-1], escalation=gave_way,
+                ),
+            )  # fmt: skip
         except (BudgetExceeded, DeadlineExceeded) as refusal:
             return _ended("budget", str(refusal), index, escalations)
         except BudgetError:
@@ -77,7 +82,8 @@ def _ask_tiers(
             reason = f"{tier.label}: {describe(error)}: {_first_line(error)}"
             if last:
                 return _ended("failed", reason, index, escalations)
-            yield from _escalate(state, run, tier, describe(error))
+            gave_way = describe(error)
+            yield from _escalate(state, run, tier, gave_way)
             escalations += 1
             continue
         if record.accepted is not False:
@@ -86,7 +92,8 @@ def _ask_tiers(
             return _answered(message_of(reply), tier, escalations)
         if last:
             return _ended("failed", _nobody(record, tiers), index, escalations)
-        yield from _escalate(state, run, tier, record.reason or "not sure enough")
+        gave_way = record.reason or "not sure enough"
+        yield from _escalate(state, run, tier, gave_way)
         escalations += 1
     raise AssertionError("unreachable: the last tier always ends the loop")
 
@@ -99,6 +106,8 @@ def _call(
     system: BaseMessage | None,
     *,
     last: bool,
+    dearest: Tier,
+    escalation: str | None,
 ) -> Call:
     tools: ToolSchemas = schemas_of(state, tier, toolbox)
     sent = Sent.of(state)
@@ -118,6 +127,9 @@ def _call(
         review=partial(review, toolbox=toolbox, last=last) if judged else None,
         resolved=toolbox.resolved,
         observer=run,
+        parts=run.parts(tier, messages, tools),
+        escalation=escalation,
+        dearest=dearest,
     )
 
 

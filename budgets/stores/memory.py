@@ -6,11 +6,19 @@ import heapq
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits
 from agentkit.budgets.errors import ReservationConflict, ReservationUnknown, ScopeMissing
-from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, Outcome, PaidResponse, TaskRecord
+from agentkit.budgets.journal_query import (
+    EVERYTHING,
+    GroupSums,
+    JournalFilter,
+    Key,
+    Measures,
+    sum_records,
+)
 from agentkit.budgets.scope import Scope
 from agentkit.budgets.store import (
     Account,
@@ -234,16 +242,31 @@ class MemoryStore:
         with self._lock:
             return self._tasks.get(task_id)
 
-    def tasks(self, *, limit: int = 50, scope: str | None = None) -> list[TaskRecord]:
+    def tasks(
+        self, *, limit: int = 50, scope: str | None = None, where: JournalFilter = EVERYTHING
+    ) -> list[TaskRecord]:
         with self._lock:
             found = list(self._tasks.values())
         if scope is not None:
             found = [t for t in found if t.scope == scope or t.scope.startswith(f"{scope}/")]
+        found = [task for task in found if where.takes_task(task)]
         return sorted(found, key=lambda task: task.started_at, reverse=True)[:limit]
 
     def calls(self, task_id: str) -> list[CallRecord]:
         with self._lock:
             return list(self._calls.get(task_id, {}).values())
+
+    def scan_calls(self, where: JournalFilter = EVERYTHING) -> Iterator[CallRecord]:
+        return (call for call, _ in self._matching(where))
+
+    def sum_calls(
+        self,
+        by: Sequence[Key] = (),
+        where: JournalFilter = EVERYTHING,
+        *,
+        measures: Measures = "all",
+    ) -> list[GroupSums]:
+        return sum_records(self._matching(where), by)
 
     def events(self, task_id: str) -> list[EventRecord]:
         with self._lock:
@@ -259,6 +282,16 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _matching(self, where: JournalFilter) -> list[tuple[CallRecord, Outcome | None]]:
+        """The calls that are meant, each with its task's outcome."""
+        with self._lock:
+            found: list[tuple[CallRecord, Outcome | None]] = []
+            for task_id, calls in self._calls.items():
+                task = self._tasks.get(task_id)
+                outcome = None if task is None else task.outcome
+                found += [(c, outcome) for c in calls.values() if where.takes(c, outcome)]
+        return found
 
     def _current(self, paths: Sequence[str], now: float) -> list[_Sums]:
         """The accounts of `paths` in their current windows; a new window starts at zero."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from agentkit.budgets.amount import Amount
@@ -20,7 +21,15 @@ from agentkit.budgets.errors import (
     ScopeMissing,
     StoreError,
 )
-from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, Outcome, PaidResponse, TaskRecord
+from agentkit.budgets.journal_query import (
+    EVERYTHING,
+    GroupSums,
+    JournalFilter,
+    Key,
+    Measures,
+    sum_records,
+)
 from agentkit.budgets.scope import Scope, scope_chain
 from agentkit.budgets.store import Account, Denial, Grant, Settlement
 from agentkit.budgets.stores.redis_connection import Argument, RedisConnection, Verb
@@ -199,9 +208,15 @@ class RedisStore:
         )
         return None if record is None else TaskRecord.from_dict(json.loads(record))
 
-    def tasks(self, *, limit: int = 50, scope: str | None = None) -> list[TaskRecord]:
-        orgs = self._redis.orgs() if scope is None else [_org(scope)]
-        found = [task for org in orgs for task in self._latest(org, limit, scope)]
+    def tasks(
+        self, *, limit: int = 50, scope: str | None = None, where: JournalFilter = EVERYTHING
+    ) -> list[TaskRecord]:
+        scope = where.scope or scope
+        found = [
+            task
+            for org in self._orgs_of(scope)
+            for task in islice(self._latest(org, scope, where.takes_task), limit)
+        ]
         return sorted(found, key=lambda task: task.started_at, reverse=True)[:limit]
 
     def calls(self, task_id: str) -> list[CallRecord]:
@@ -211,6 +226,18 @@ class RedisStore:
             return []
         records = self._redis.ask("HMGET", self._redis.key(org, "calls", task_id), *order)
         return [CallRecord.from_dict(json.loads(record)) for record in records if record]
+
+    def scan_calls(self, where: JournalFilter = EVERYTHING) -> Iterator[CallRecord]:
+        return (call for call, _ in self._matching(where))
+
+    def sum_calls(
+        self,
+        by: Sequence[Key] = (),
+        where: JournalFilter = EVERYTHING,
+        *,
+        measures: Measures = "all",
+    ) -> list[GroupSums]:
+        return sum_records(self._matching(where), by)
 
     def events(self, task_id: str) -> list[EventRecord]:
         key = self._redis.key(self._org_of_task(task_id), "events", task_id)
@@ -280,25 +307,46 @@ class RedisStore:
         counts = self._redis.ask_all([("ZCOUNT", key, "-inf", now) for key in keys])
         return [org for org, count in zip(orgs, counts, strict=True) if count]
 
-    def _latest(self, org: str, limit: int, scope: str | None) -> list[TaskRecord]:
-        found: list[TaskRecord] = []
+    def _orgs_of(self, scope: str | None) -> list[str]:
+        return self._redis.orgs() if scope is None else [_org(scope)]
+
+    def _matching(self, where: JournalFilter) -> Iterator[tuple[CallRecord, Outcome | None]]:
+        """The calls that are meant, each with its task's outcome, a page of tasks at a time."""
+
+        def may_hold(task: TaskRecord) -> bool:
+            begins_late = where.until is not None and task.started_at >= where.until
+            return where.task_id in (None, task.task_id) and not begins_late
+
+        for org in self._orgs_of(where.scope):
+            for page in _pages(self._latest(org, where.scope, may_hold)):
+                keys = [self._redis.key(org, "calls", task.task_id) for task in page]
+                rows = self._redis.ask_all([("HVALS", key) for key in keys])
+                for task, records in zip(page, rows, strict=True):
+                    for record in records:
+                        call = CallRecord.from_dict(json.loads(record))
+                        if where.takes(call, task.outcome):
+                            yield call, task.outcome
+
+    def _latest(
+        self, org: str, scope: str | None, takes: Callable[[TaskRecord], bool]
+    ) -> Iterator[TaskRecord]:
+        """The tasks of an org, the latest first, a page at a time."""
         start = 0
-        while len(found) < limit:
+        while True:
             key = self._redis.key(org, "tasks")
             page = self._redis.ask("ZREVRANGE", key, start, start + _TASKS_A_PAGE - 1)
             if not page:
-                break
+                return
             start += len(page)
             records = self._redis.ask(
                 "MGET", *(self._redis.key(org, "task", t.decode()) for t in page)
             )
-            tasks = [TaskRecord.from_dict(json.loads(record)) for record in records if record]
-            found.extend(
-                t
-                for t in tasks
-                if scope is None or t.scope == scope or t.scope.startswith(f"{scope}/")
-            )
-        return found[:limit]
+            for record in records:
+                task = TaskRecord.from_dict(json.loads(record)) if record else None
+                if task is None or not takes(task):
+                    continue
+                if scope is None or task.scope == scope or task.scope.startswith(f"{scope}/"):
+                    yield task
 
     def _org_of_task(self, task_id: str) -> str:
         return self._org_holding("task", task_id) or _NO_ORG
@@ -324,6 +372,11 @@ class RedisStore:
 
 def _org(path: str) -> str:
     return path.partition("/")[0]
+
+
+def _pages(tasks: Iterator[TaskRecord]) -> Iterator[list[TaskRecord]]:
+    while page := list(islice(tasks, _TASKS_A_PAGE)):
+        yield page
 
 
 def _by_org(paths: Sequence[str]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -21,8 +21,21 @@ from urllib.parse import parse_qs
 from agentkit.budgets.amount import Amount, Limits
 from agentkit.budgets.errors import ReservationConflict, StoreError
 from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
+from agentkit.budgets.journal_query import (
+    EVERYTHING,
+    GroupSums,
+    JournalFilter,
+    Key,
+    Measures,
+)
 from agentkit.budgets.scope import Scope
 from agentkit.budgets.store import Account, Denial, Grant, Settlement
+from agentkit.budgets.stores.sqlite_facts import (
+    backfill,
+    condition_of,
+    sum_facts,
+    write_outcome,
+)
 from agentkit.budgets.stores.sqlite_rows import (
     denial_of,
     hold,
@@ -32,9 +45,11 @@ from agentkit.budgets.stores.sqlite_rows import (
     settle,
     write_call,
 )
-from agentkit.budgets.stores.sqlite_schema import SCHEMA, SCHEMA_VERSION
+from agentkit.budgets.stores.sqlite_schema import FIRST_WITHOUT_FACTS, SCHEMA, SCHEMA_VERSION
 
 _BUSY_SECONDS = 30.0
+_CALLS_A_PAGE = 500
+_TASKS_A_PAGE = 200
 
 
 class SqliteStore:
@@ -271,6 +286,7 @@ class SqliteStore:
                     json.dumps(task.to_dict()),
                 ),
             )
+            write_outcome(db, task.task_id, task.outcome)
 
     def add_event(self, event: EventRecord) -> None:
         with self._write() as db:
@@ -284,15 +300,26 @@ class SqliteStore:
             row = db.execute("SELECT record FROM task WHERE task_id = ?", (task_id,)).fetchone()
         return None if row is None else TaskRecord.from_dict(json.loads(row[0]))
 
-    def tasks(self, *, limit: int = 50, scope: str | None = None) -> list[TaskRecord]:
-        with self._read() as db:
-            rows = db.execute(
-                "SELECT record FROM task WHERE ?1 IS NULL OR scope = ?1 "
-                "OR substr(scope, 1, length(?1) + 1) = ?1 || '/' "
-                "ORDER BY started_at DESC LIMIT ?2",
-                (scope, limit),
-            ).fetchall()
-        return [TaskRecord.from_dict(json.loads(row[0])) for row in rows]
+    def tasks(
+        self, *, limit: int = 50, scope: str | None = None, where: JournalFilter = EVERYTHING
+    ) -> list[TaskRecord]:
+        found: list[TaskRecord] = []
+        before = (float("inf"), "")
+        while len(found) < limit:
+            with self._read() as db:
+                rows = db.execute(
+                    "SELECT record, started_at, task_id FROM task "
+                    "WHERE (started_at, task_id) < (?2, ?3) AND (?1 IS NULL OR scope = ?1 "
+                    "OR substr(scope, 1, length(?1) + 1) = ?1 || '/') "
+                    "ORDER BY started_at DESC, task_id DESC LIMIT ?4",
+                    (where.scope or scope, *before, max(limit, _TASKS_A_PAGE)),
+                ).fetchall()
+            if not rows:
+                break
+            before = rows[-1][1:]
+            read = (TaskRecord.from_dict(json.loads(row[0])) for row in rows)
+            found += [task for task in read if where.takes_task(task)]
+        return found[:limit]
 
     def calls(self, task_id: str) -> list[CallRecord]:
         with self._read() as db:
@@ -300,6 +327,36 @@ class SqliteStore:
                 "SELECT record FROM call WHERE task_id = ? ORDER BY rowid", (task_id,)
             ).fetchall()
         return [CallRecord.from_dict(json.loads(row[0])) for row in rows]
+
+    def scan_calls(self, where: JournalFilter = EVERYTHING) -> Iterator[CallRecord]:
+        condition, values = condition_of(where)
+        last = 0
+        while True:
+            with self._read() as db:
+                rows = db.execute(
+                    "SELECT call.rowid, record FROM fact JOIN call ON call.rowid = fact.call "  # noqa: S608  # values are bound
+                    f"WHERE {condition} AND fact.call > ? ORDER BY fact.call LIMIT {_CALLS_A_PAGE}",
+                    (*values, last),
+                ).fetchall()
+            for _, record in rows:
+                yield CallRecord.from_dict(json.loads(record))
+            if len(rows) < _CALLS_A_PAGE:
+                return
+            last = rows[-1][0]
+
+    def sum_calls(
+        self,
+        by: Sequence[Key] = (),
+        where: JournalFilter = EVERYTHING,
+        *,
+        measures: Measures = "all",
+    ) -> list[GroupSums]:
+        with self._read() as db:
+            db.execute("BEGIN")
+            try:
+                return sum_facts(db, by, where, measures)
+            finally:
+                db.execute("COMMIT")
 
     def events(self, task_id: str) -> list[EventRecord]:
         with self._read() as db:
@@ -338,13 +395,17 @@ class SqliteStore:
                     f"the ledger {str(self._path)!r} was written by a later agentkit "
                     f"(schema {version}, this one reads {SCHEMA_VERSION}); upgrade agentkit"
                 )
-            if version not in (0, SCHEMA_VERSION):
+            if version not in (0, FIRST_WITHOUT_FACTS, SCHEMA_VERSION):
                 raise StoreError(
                     f"the ledger {str(self._path)!r} is of schema {version}, from before the first "
                     "release; move it away and start a new one"
                 )
+            if version == SCHEMA_VERSION:
+                return
             for statement in SCHEMA:
                 db.execute(statement)
+            if version == FIRST_WITHOUT_FACTS:
+                backfill(db)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager

@@ -19,6 +19,7 @@ from agentkit.budgets.store import (
     charge,
     overrun_of,
 )
+from agentkit.budgets.stores.sqlite_facts import write_fact
 
 _SCOPE = "SELECT * FROM scope WHERE path = ?"
 _ALL_SUMS = """
@@ -174,8 +175,9 @@ def _end(
 
 def write_call(db: sqlite3.Connection, call: CallRecord) -> None:
     """Write a call, or correct it in its place."""
-    db.execute(
+    row = db.execute(
         "INSERT INTO call (id, task_id, at, record) VALUES (?,?,?,?) "
-        "ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+        "ON CONFLICT (id) DO UPDATE SET record = excluded.record RETURNING rowid",
         (call.call_id, call.task_id, call.started_at, json.dumps(call.to_dict())),
-    )
+    ).fetchone()
+    write_fact(db, row[0], call)

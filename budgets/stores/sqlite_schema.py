@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+from agentkit.budgets.stores.sqlite_facts import FACT_SCHEMA
+
+SCHEMA_VERSION = 3
+FIRST_WITHOUT_FACTS = 2
+"""The version from before calls had rows of integers; it is brought up to date when opened."""
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS scope (
@@ -39,4 +43,5 @@ SCHEMA = (
         task_id TEXT NOT NULL, call_id TEXT NOT NULL, fingerprint TEXT NOT NULL,
         payload BLOB NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS response_task ON response (task_id)",
+    *FACT_SCHEMA,
 )

@@ -1,0 +1,39 @@
+"""What a call would have cost without a lever, under the provider's own rules of billing.
+
+A saving is that less what the call did cost; it is negative where the lever cost more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agentkit.budgets.price import Price
+from agentkit.budgets.usage import Usage
+
+LEAST_CACHED_TOKENS = 1024
+"""Shortest prefix that OpenAI caches, and most of Anthropic's models (November 2026)."""
+
+
+def saved_by_prompt_cache(price: Price, usage: Usage) -> int:
+    """Nano-USD that reading and writing the prompt cache saved over sending all of it as plain
+    input; negative where what was written costs more than what was read saved."""
+    plain = replace(
+        usage, cache_read_tokens=0, cache_write_5m_tokens=0, cache_write_1h_tokens=0
+    )  # fmt: skip
+    return price.cost_nusd(plain) - price.cost_nusd(usage)
+
+
+def saved_by_routing(
+    dearest: Price, usage: Usage, *, cost_nusd: int, seen_tokens: int, turned_down: bool
+) -> int:
+    """Nano-USD that asking this tier instead of the dearest one saved.
+
+    An answer that was turned down has only cost. Else the dearest tier would have been sent the
+    same tokens; `seen_tokens` of them, those of the step before, it would have read from its cache.
+    """
+    if turned_down:
+        return -cost_nusd
+    if not usage.cache_read_tokens and LEAST_CACHED_TOKENS <= seen_tokens <= usage.input_tokens:
+        usage = replace(usage, cache_read_tokens=seen_tokens)
+        usage = replace(usage, cache_write_5m_tokens=0, cache_write_1h_tokens=0)
+    return dearest.cost_nusd(usage) - cost_nusd
