@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agentkit.budgets import conformance_journal as journal
 from agentkit.budgets import conformance_scopes as scopes
 from agentkit.budgets import conformance_verbs as verbs
 from agentkit.budgets.conformance_bench import Bench, ManualClock, RuleBroken, StoreFactory
@@ -96,6 +97,8 @@ CHECKS: tuple[Check, ...] = (
     _check(scopes.journal_is_read_back),
     _check(scopes.call_is_written_with_its_settlement),
     _check(scopes.responses_are_kept_until_forgotten),
+    _check(journal.sums_are_those_of_the_records),
+    _check(journal.corrected_calls_count_once),
     _check(verbs.money_is_exact),
     _check(verbs.sums_follow_the_rule_of_charge),
     _check(scopes.closing_twice_is_harmless),

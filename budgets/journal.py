@@ -70,12 +70,12 @@ class CallRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""
-        return asdict(self)
+        return _facts(self, _CALL_FIELDS, self.usage)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """A record read back; names of a later version are left aside."""
-        known = {name: data[name] for name in _names(cls) if name in data}
+        known = {name: data[name] for name in _CALL_FIELDS if name in data}
         known["usage"] = Usage(**data["usage"])
         for name in ("tools_offered", "tools_called"):
             known[name] = tuple(data.get(name, ()))
@@ -151,16 +151,21 @@ class TaskRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""
-        return asdict(self)
+        return _facts(self, _TASK_FIELDS, self.usage)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """A record read back; names of a later version are left aside."""
-        known = {name: data[name] for name in _names(cls) if name in data}
+        known = {name: data[name] for name in _TASK_FIELDS if name in data}
         known["usage"] = Usage(**data["usage"])
         known["models"] = tuple(data.get("models", ()))
         return cls(**known)
 
 
-def _names(record: type) -> tuple[str, ...]:
-    return tuple(entry.name for entry in fields(record))
+def _facts(record: object, names: tuple[str, ...], usage: Usage) -> dict[str, Any]:
+    """The fields as they are; `asdict` copies deeply, which was most of a recording."""
+    return {**{name: getattr(record, name) for name in names}, "usage": usage.to_dict()}
+
+
+_CALL_FIELDS = tuple(entry.name for entry in fields(CallRecord))
+_TASK_FIELDS = tuple(entry.name for entry in fields(TaskRecord))

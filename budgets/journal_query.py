@@ -153,9 +153,15 @@ BASIC = CallSums._fields[: CallSums._fields.index("reasoning_tokens")]
 
 
 def sum_records(
-    calls: Iterable[tuple[CallRecord, Outcome | None]], by: Sequence[Key]
+    calls: Iterable[tuple[CallRecord, Outcome | None]],
+    by: Sequence[Key],
+    *,
+    dearest: int | None = None,
 ) -> list[GroupSums]:
-    """The sums of `calls`, each with its task's outcome, in the order of their keys."""
+    """The sums of `calls`, each with its task's outcome, in the order of their keys.
+
+    With `dearest`, only that many groups, those that cost most.
+    """
     readers = [_READERS[name] for name in by]
     groups: dict[tuple[str | int, ...], CallSums] = {}
     for call, outcome in calls:
@@ -163,7 +169,10 @@ def sum_records(
         sums = measured(call)
         known = groups.get(key)
         groups[key] = sums if known is None else known.plus(sums)
-    return [GroupSums(key, groups[key]) for key in sorted(groups)]
+    found = [GroupSums(key, groups[key]) for key in sorted(groups)]
+    if dearest is not None:
+        found = sorted(found, key=lambda group: -group.sums.cost_nusd)[:dearest]
+    return found
 
 
 def measured(call: CallRecord) -> CallSums:

@@ -207,6 +207,7 @@ class Store(Protocol):
         where: JournalFilter = EVERYTHING,
         *,
         measures: Measures = "all",
+        dearest: int | None = None,
     ) -> list[GroupSums]:
         """The sums of those calls by group, as `sum_records` makes them; no group is empty."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from agentkit.budgets.errors import InvalidLimit
 
@@ -46,13 +46,11 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            **{
-                field.name: getattr(self, field.name) + getattr(other, field.name)
-                for field in fields(Usage)
-            }
-        )
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in _CLASSES})
 
     def to_dict(self) -> dict[str, int]:
         """The token classes by name."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _CLASSES}
+
+
+_CLASSES = tuple(field.name for field in fields(Usage))

@@ -57,7 +57,9 @@ class ComponentCount:
         if tools is not self._tools:
             self._tools, self._tool_tokens = tools, self._counter.tools(tools)
             self._prefix = None
-        tokens = {**self._sums, "tools": self._tool_tokens} if tools else dict(self._sums)
+        tokens = dict(self._sums)
+        if tools:
+            tokens["tools"] = self._tool_tokens
         return RequestParts(tokens=tokens, prefix=self._prefix_of(messages, tools))
 
     def _add(self, message: BaseMessage) -> None:

@@ -265,8 +265,9 @@ class MemoryStore:
         where: JournalFilter = EVERYTHING,
         *,
         measures: Measures = "all",
+        dearest: int | None = None,
     ) -> list[GroupSums]:
-        return sum_records(self._matching(where), by)
+        return sum_records(self._matching(where), by, dearest=dearest)
 
     def events(self, task_id: str) -> list[EventRecord]:
         with self._lock:
@@ -289,8 +290,9 @@ class MemoryStore:
             found: list[tuple[CallRecord, Outcome | None]] = []
             for task_id, calls in self._calls.items():
                 task = self._tasks.get(task_id)
-                outcome = None if task is None else task.outcome
-                found += [(c, outcome) for c in calls.values() if where.takes(c, outcome)]
+                outcome: Outcome | None = None if task is None else task.outcome
+                taken = (call for call in calls.values() if where.takes(call, outcome))
+                found.extend((call, outcome) for call in taken)
         return found
 
     def _current(self, paths: Sequence[str], now: float) -> list[_Sums]:

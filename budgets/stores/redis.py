@@ -236,8 +236,9 @@ class RedisStore:
         where: JournalFilter = EVERYTHING,
         *,
         measures: Measures = "all",
+        dearest: int | None = None,
     ) -> list[GroupSums]:
-        return sum_records(self._matching(where), by)
+        return sum_records(self._matching(where), by, dearest=dearest)
 
     def events(self, task_id: str) -> list[EventRecord]:
         key = self._redis.key(self._org_of_task(task_id), "events", task_id)

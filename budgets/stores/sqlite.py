@@ -34,7 +34,6 @@ from agentkit.budgets.stores.sqlite_facts import (
     backfill,
     condition_of,
     sum_facts,
-    write_outcome,
 )
 from agentkit.budgets.stores.sqlite_rows import (
     denial_of,
@@ -44,6 +43,8 @@ from agentkit.budgets.stores.sqlite_rows import (
     release,
     settle,
     write_call,
+    write_event,
+    write_task,
 )
 from agentkit.budgets.stores.sqlite_schema import FIRST_WITHOUT_FACTS, SCHEMA, SCHEMA_VERSION
 
@@ -276,24 +277,11 @@ class SqliteStore:
 
     def put_task(self, task: TaskRecord) -> None:
         with self._write() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO task VALUES (?,?,?,?,?)",
-                (
-                    task.task_id,
-                    task.scope,
-                    task.started_at,
-                    task.outcome,
-                    json.dumps(task.to_dict()),
-                ),
-            )
-            write_outcome(db, task.task_id, task.outcome)
+            write_task(db, task)
 
     def add_event(self, event: EventRecord) -> None:
         with self._write() as db:
-            db.execute(
-                "INSERT INTO event (task_id, at, record) VALUES (?,?,?)",
-                (event.task_id, event.at, json.dumps(event.to_dict())),
-            )
+            write_event(db, event)
 
     def task(self, task_id: str) -> TaskRecord | None:
         with self._read() as db:
@@ -350,11 +338,12 @@ class SqliteStore:
         where: JournalFilter = EVERYTHING,
         *,
         measures: Measures = "all",
+        dearest: int | None = None,
     ) -> list[GroupSums]:
         with self._read() as db:
             db.execute("BEGIN")
             try:
-                return sum_facts(db, by, where, measures)
+                return sum_facts(db, by, where, measures, dearest)
             finally:
                 db.execute("COMMIT")
 

@@ -42,6 +42,7 @@ FACT_SCHEMA = (
 )
 _WRITE = f"INSERT OR REPLACE INTO fact VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
 _BACKFILLED_AT_ONCE = 1000
+_ASKED_AT_ONCE = 500
 _EXPRESSIONS: dict[str, str] = {"hour": "at_ms / 3600000", "day": "at_ms / 86400000"}
 
 
@@ -80,9 +81,13 @@ def backfill(db: sqlite3.Connection) -> None:
 
 
 def sum_facts(
-    db: sqlite3.Connection, by: Sequence[Key], where: JournalFilter, measures: Measures
+    db: sqlite3.Connection,
+    by: Sequence[Key],
+    where: JournalFilter,
+    measures: Measures,
+    dearest: int | None,
 ) -> list[GroupSums]:
-    """The sums of the calls that are meant, in the order of their keys."""
+    """The sums of the calls that are meant, in the order of their keys or of their cost."""
     keys = [_EXPRESSIONS.get(name, name) for name in by]
     wanted = BASIC if measures == "basic" else CallSums._fields
     sums = [
@@ -92,12 +97,17 @@ def sum_facts(
     condition, values = condition_of(where)
     rows = db.execute(
         f"SELECT {', '.join([*keys, *sums])} FROM fact WHERE {condition} "  # noqa: S608  # names of ours, values are bound
-        + (f"GROUP BY {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else ""),
+        + (f"GROUP BY {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else "")
+        + ("" if dearest is None else f" ORDER BY SUM(cost_nusd) DESC LIMIT {int(dearest)}"),
         values,
     ).fetchall()
     if not keys:
         return [GroupSums((), CallSums._make(row)) for row in rows if row[0]]
-    texts = {at: _texts(db, name) for at, name in enumerate(by) if name in _KINDS}
+    texts = {
+        at: _texts(db, name, {row[at] for row in rows})
+        for at, name in enumerate(by)
+        if name in _KINDS
+    }
     cut = len(keys)
     groups = [
         GroupSums(
@@ -106,7 +116,7 @@ def sum_facts(
         )
         for row in rows
     ]
-    return sorted(groups)
+    return sorted(groups) if dearest is None else groups
 
 
 def condition_of(where: JournalFilter) -> tuple[str, list[Any]]:
@@ -171,5 +181,12 @@ def _label(db: sqlite3.Connection, kind: str, text: str) -> int:
     return number
 
 
-def _texts(db: sqlite3.Connection, kind: str) -> dict[int, str]:
-    return dict(db.execute("SELECT id, text FROM label WHERE kind = ?", (kind,)).fetchall())
+def _texts(db: sqlite3.Connection, kind: str, wanted: set[int]) -> dict[int, str]:
+    if len(wanted) <= _ASKED_AT_ONCE:
+        rows = db.execute(
+            f"SELECT id, text FROM label WHERE id IN ({','.join('?' * len(wanted))})",  # noqa: S608  # marks
+            list(wanted),
+        )
+    else:
+        rows = db.execute("SELECT id, text FROM label WHERE kind = ?", (kind,))
+    return dict(rows.fetchall())

@@ -8,7 +8,7 @@ from typing import Any
 
 from agentkit.budgets.amount import DIMENSIONS, NOTHING, Amount, Limits
 from agentkit.budgets.errors import ReservationUnknown, ScopeMissing
-from agentkit.budgets.journal import CallRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
 from agentkit.budgets.scope import Scope
 from agentkit.budgets.store import (
     Account,
@@ -19,7 +19,7 @@ from agentkit.budgets.store import (
     charge,
     overrun_of,
 )
-from agentkit.budgets.stores.sqlite_facts import write_fact
+from agentkit.budgets.stores.sqlite_facts import write_fact, write_outcome
 
 _SCOPE = "SELECT * FROM scope WHERE path = ?"
 _ALL_SUMS = """
@@ -181,3 +181,20 @@ def write_call(db: sqlite3.Connection, call: CallRecord) -> None:
         (call.call_id, call.task_id, call.started_at, json.dumps(call.to_dict())),
     ).fetchone()
     write_fact(db, row[0], call)
+
+
+def write_task(db: sqlite3.Connection, task: TaskRecord) -> None:
+    """Write or replace a task's record, and give its calls its outcome."""
+    db.execute(
+        "INSERT OR REPLACE INTO task VALUES (?,?,?,?,?)",
+        (task.task_id, task.scope, task.started_at, task.outcome, json.dumps(task.to_dict())),
+    )
+    write_outcome(db, task.task_id, task.outcome)
+
+
+def write_event(db: sqlite3.Connection, event: EventRecord) -> None:
+    """Append to a task's story."""
+    db.execute(
+        "INSERT INTO event (task_id, at, record) VALUES (?,?,?)",
+        (event.task_id, event.at, json.dumps(event.to_dict())),
+    )

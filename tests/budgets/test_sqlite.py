@@ -207,3 +207,41 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ledger.account("acme")
 """
     process = start_python(code, _address(tmp_path / "ledger.db"))
     assert process.communicate(timeout=60)[0] == "7 1\n"
+
+
+def test_a_file_from_before_calls_had_rows_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(_address(path))
+    task = ledger.open_task(scope="acme/web", tags={"feature": "faq"})
+    price = ledger.prices.price("gpt-5-mini", "openai")
+    plan = CallPlan(
+        price=price, counted_input_tokens=90, input_tokens=100, wanted_output_tokens=50
+    )  # fmt: skip
+    for _ in range(3):
+        task.settle_call(task.hold_call(plan), Usage(input_tokens=95, output_tokens=20))
+    task.close("resolved")
+    by = ("model", "tags", "outcome")
+    expected = ledger.store.sum_calls(by)
+    assert expected[0].sums.calls == 3
+    ledger.close()
+    _make_version_2(path)
+    again = Ledger(_address(path))
+    assert again.store.sum_calls(by) == [
+        group._replace(sums=group.sums._replace(**dict.fromkeys(_NEW, 0))) for group in expected
+    ]
+    again.close()
+
+
+_NEW = ("system", "tools", "summary", "history", "observations", "user")
+
+
+def _make_version_2(path: Path) -> None:
+    """The file as the version before wrote it: without the tables and names added since."""
+    db = sqlite3.connect(path)
+    db.execute("DROP TABLE fact")
+    db.execute("DROP TABLE label")
+    for name in ("components", "saved_nusd", "escalation", "cached_by", "prefix"):
+        db.execute("UPDATE call SET record = json_remove(record, ?)", (f"$.{name}",))
+    db.execute("PRAGMA user_version = 2")
+    db.commit()
+    db.close()

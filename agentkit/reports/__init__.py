@@ -1,0 +1,1 @@
+"""What tasks cost, and why: sums, unit costs, savings, alerts and advice from the journal."""
