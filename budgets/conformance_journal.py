@@ -41,7 +41,7 @@ def sums_are_those_of_the_records(bench: Bench) -> None:
         bench.ask(Amount(call.cost_nusd), "acme", reservation_id=call.call_id)
         bench.store.settle(call.call_id, Amount(call.cost_nusd), call=call)
     for where in _FILTERS:
-        taken = [(call, outcome) for call, outcome in written if where.takes(call, outcome)]
+        taken = [each for each in written if where.takes(*each)]
         scanned = sorted(call.call_id for call in bench.store.scan_calls(where))
         bench.equal(scanned, sorted(call.call_id for call, _ in taken), f"what {where} takes")
         for by in _KEYS:
