@@ -48,6 +48,22 @@ bench: .venv/ready ## run the benchmarks; each prints JSON
 	  echo "== $$script"; $(PYTHON_VENV) $$script --json; \
 	done
 
+model: .venv/ready ## 10,000 examples of any sequence of verbs, on each store (half an hour; EXAMPLES=...)
+	AGENTKIT_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON_VENV) -m pytest --timeout 0 -n $(JOBS) \
+	  --dist load tests/budgets/test_store_model.py \
+	  tests/budgets/test_redis.py::test_redis_store_follows_the_model
+
+simulate: .venv/ready ## 100,000 seeds of the simulation on the memory store (a quarter of an hour; SEEDS=...)
+	$(PYTHON_VENV) benchmarks/simulate.py --seeds $(or $(SEEDS),100000)
+
+chaos: .venv/ready ## 1,000 runs of killed workers on each store, over night (RUNS=...)
+	@set -e; for store in memory sqlite redis; do \
+	  $(PYTHON_VENV) benchmarks/chaos.py --store $$store --runs $(or $(RUNS),1000) --json; \
+	done
+
+soak: .venv/ready ## 30 minutes of work: memory, file descriptors and leases must stay flat (MINUTES=...)
+	$(PYTHON_VENV) benchmarks/soak.py --minutes $(or $(MINUTES),30)
+
 lock: .venv/ready ## resolve requirements.lock anew from pyproject.toml
 	$(PYTHON_VENV) -m uv pip compile pyproject.toml --all-extras --group dev --group bench \
 	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import ormsgpack
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_POS_ARGS
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_POS_ARGS, JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
 
-from agentkit.checkpoint import open_checkpointer, strict_serializer
+from agentkit import Agent
+from agentkit.checkpoint import Checkpointer, open_checkpointer, strict_serializer
 from agentkit.errors import ConfigError
+from tests.scripted import ScriptedModel, in_turn
 
 
 def crafted(module: str, name: str, *arguments: object) -> bytes:
@@ -28,12 +37,81 @@ def test_a_crafted_blob_calls_nothing(tmp_path: Path) -> None:
 
 def test_the_same_blob_works_on_a_lenient_reader(tmp_path: Path) -> None:
     """So the test above tests something."""
-    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-
     touched = tmp_path / "touched"
     lenient = JsonPlusSerializer(allowed_msgpack_modules=True)
     lenient.loads_typed(("msgpack", crafted("os", "mkdir", str(touched))))
     assert touched.exists()
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path) -> tuple[str, Path]:
+    """A checkpoint file of an interrupted task whose blobs were all replaced; and what they make.
+
+    The published exploit: an ext value that names a function and its arguments.
+    """
+    address = f"sqlite:///{tmp_path / 'checkpoints.db'}"
+    stuck = ScriptedModel(script=in_turn(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        Agent([stuck], checkpoint=address, ledger=f"sqlite:///{tmp_path / 'l.db'}").run(
+            "go", thread_id="t"
+        )
+    touched = tmp_path / "touched"
+    blob = crafted("os", "mkdir", str(touched))
+    with closing(sqlite3.connect(tmp_path / "checkpoints.db")) as db, db:
+        changed = db.execute("UPDATE checkpoints SET type = 'msgpack', checkpoint = ?", (blob,))
+        assert changed.rowcount > 0
+        assert db.execute("UPDATE writes SET type = 'msgpack', value = ?", (blob,)).rowcount > 0
+    return address, touched
+
+
+def _read_everything(saver: Any) -> None:
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    for read in (lambda: saver.get_tuple(config), lambda: list(saver.list(config))):
+        with suppress(Exception):  # what is no checkpoint may be refused in any way
+            read()
+    saver.conn.close()
+
+
+def test_opened_checkpointer_calls_nothing_that_a_file_asks_for(
+    poisoned: tuple[str, Path], tmp_path: Path
+) -> None:
+    address, touched = poisoned
+    _read_everything(open_checkpointer(address))
+    agent = Agent(
+        [ScriptedModel(script=in_turn("x"))],
+        checkpoint=address,
+        ledger=f"sqlite:///{tmp_path / 'l.db'}",
+    )
+    with suppress(Exception):
+        agent.resume("t")
+    assert not touched.exists()
+
+
+def test_a_lenient_checkpointer_calls_what_the_same_file_asks_for(
+    poisoned: tuple[str, Path],
+) -> None:
+    """So the test above tests something."""
+    address, touched = poisoned
+    connection = sqlite3.connect(address.removeprefix("sqlite:///"), check_same_thread=False)
+    lenient = JsonPlusSerializer(allowed_msgpack_modules=True)
+    _read_everything(SqliteSaver(connection, serde=lenient))
+    assert touched.exists()
+
+
+async def test_langgraphs_own_conformance_suite_passes(tmp_path: Path) -> None:
+    made = itertools.count()
+
+    @checkpointer_test(name="agentkit")
+    async def saver() -> AsyncGenerator[Checkpointer, None]:
+        opened: Any = open_checkpointer(f"sqlite:///{tmp_path / f'{next(made)}.db'}")
+        yield opened
+        opened.conn.close()
+
+    report = await validate(saver)  # type: ignore[arg-type]  # the decorator's result
+    failures = [each for result in report.results.values() for each in result.failures]
+    assert failures == []
+    assert report.passed_all_base()
+    assert sum(result.tests_passed for result in report.results.values()) >= 58
 
 
 def test_messages_survive_the_round_trip() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,8 +18,8 @@ from agentkit.budgets.stores.memory import MemoryStore
 _PATHS = ("acme", "acme/a", "acme/a/u", "acme/b")
 _AMOUNTS = st.builds(Amount, *[st.integers(0, 30)] * 4)
 _LIMITS = st.builds(Limits, *[st.none() | st.integers(0, 60)] * 4)
-QUICK = settings(
-    max_examples=25,
+EXAMPLES = settings(
+    max_examples=int(os.environ.get("AGENTKIT_EXAMPLES", "25")),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

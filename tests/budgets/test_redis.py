@@ -33,7 +33,7 @@ from agentkit.budgets.stores.redis import RedisStore
 from agentkit.budgets.stores.redis_window import span_at
 from tests.budgets.redis_server import RedisServer
 from tests.budgets.spender import start_spender
-from tests.budgets.store_machine import QUICK, StoreMachine
+from tests.budgets.store_machine import EXAMPLES, StoreMachine
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ class RedisMachine(StoreMachine):
 
 def test_redis_store_follows_the_model(redis_server: RedisServer) -> None:
     RedisMachine.server = redis_server
-    run_state_machine_as_test(RedisMachine, settings=QUICK)
+    run_state_machine_as_test(RedisMachine, settings=EXAMPLES)
 
 
 def _two_stores(server: RedisServer) -> tuple[RedisStore, RedisStore]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agentkit.budgets import Store
 from agentkit.budgets.stores.sqlite import SqliteStore
-from tests.budgets.store_machine import QUICK, StoreMachine
+from tests.budgets.store_machine import EXAMPLES, StoreMachine
 
 
 class SqliteMachine(StoreMachine):
@@ -25,6 +25,6 @@ class SqliteMachine(StoreMachine):
 
 
 TestMemoryStore = StoreMachine.TestCase
-TestMemoryStore.settings = QUICK
+TestMemoryStore.settings = EXAMPLES
 TestSqliteStore = SqliteMachine.TestCase
-TestSqliteStore.settings = QUICK
+TestSqliteStore.settings = EXAMPLES
