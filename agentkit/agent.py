@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -196,13 +197,14 @@ class Agent:
         """The answer as it is written, each node as it ends, and the TaskResult last."""
         run, config = self._begin(request, scope, tags, thread_id, None, parent)
         final: AgentState = {}
-        with self._guard(run):
-            for mode, part in self._graph.stream(
-                _inputs(request, run),
-                config,
-                stream_mode=["messages", "updates", "values"],
-                durability=self._durability_of(),
-            ):
+        parts = self._graph.stream(
+            _inputs(request, run),
+            config,
+            stream_mode=["messages", "updates", "values"],
+            durability=self._durability_of(),
+        )
+        with self._guard(run), closing(parts):  # the graph's workers end before the task does
+            for mode, part in parts:
                 if mode == "values":
                     final = cast(AgentState, part)
                 else:
@@ -221,18 +223,20 @@ class Agent:
         """As `stream`, on the event loop."""
         run, config = self._begin(request, scope, tags, thread_id, None, parent)
         final: AgentState = {}
+        parts = self._graph.astream(
+            _inputs(request, run),
+            config,
+            stream_mode=["messages", "updates", "values"],
+            durability=self._durability_of(),
+        )
         with self._guard(run):
-            async for mode, part in self._graph.astream(
-                _inputs(request, run),
-                config,
-                stream_mode=["messages", "updates", "values"],
-                durability=self._durability_of(),
-            ):
-                if mode == "values":
-                    final = cast(AgentState, part)
-                else:
-                    for event in _stream_events(mode, part, final.get("step", 0)):
-                        yield event
+            async with aclosing(parts):  # as in `stream`
+                async for mode, part in parts:
+                    if mode == "values":
+                        final = cast(AgentState, part)
+                    else:
+                        for event in _stream_events(mode, part, final.get("step", 0)):
+                            yield event
         yield self._finish(run, final)
 
     # What the graph's nodes call.

@@ -189,6 +189,7 @@ class Exchange:
             delivery.transmission,
             headers={**delivery.transmission.headers, **_id_headers(request.protocol, request_id)},
             delay_seconds=reply.delay_seconds + slow,
+            pause_seconds=reply.pause_seconds,
             begin=prompt.begin,
             billed_id=request_id,
         )

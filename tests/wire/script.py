@@ -88,7 +88,8 @@ class Reply:
 
     `raw_arguments` replaces the arguments of the first call by this text, which need not be JSON.
     `empty` makes an answer without content. `fault` lets this request fail. Tool calls that the
-    request does not allow are left out, as a provider would.
+    request does not allow are left out, as a provider would. `pause_seconds` lie between the parts
+    of a stream.
     """
 
     text: str = ""
@@ -97,6 +98,7 @@ class Reply:
     raw_arguments: str | None = None
     empty: bool = False
     delay_seconds: float = 0.0
+    pause_seconds: float = 0.0
     fault: Fault | None = None
 
 

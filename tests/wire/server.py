@@ -126,6 +126,10 @@ class ScriptedProvider:
         self._server.server_close()
         self._thread.join()
 
+    def hurry(self) -> None:
+        """From now on, and for what is in work, nothing is delayed."""
+        self._server.stopping.set()
+
     def wait_idle(self, timeout_seconds: float = 5.0) -> bool:
         """Waits until no request is in work, so that `bill` is final; False if it took too long."""
         return self._server.wait_idle(timeout_seconds)
@@ -285,7 +289,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _write_parts(self, sent: Transmission) -> None:
-        for part in sent.parts:
+        for number, part in enumerate(sent.parts):
+            if number and sent.pause_seconds:
+                self.server.stopping.wait(sent.pause_seconds)
             chunked = sent.declared_length is None
             self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
         if sent.declared_length is None and sent.ending == "complete":

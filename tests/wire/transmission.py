@@ -25,6 +25,8 @@ _SPOILT: frozenset[FaultKind] = frozenset(
 class Transmission:
     """A response: `parts` are written one by one, then the connection ends as `ending` says.
 
+    `pause_seconds` lie between the parts.
+
     `declared_length` is the content-length, None for a chunked stream. `begin` is called after the
     delay, before the first byte. `billed_id` names the record to correct if the client has gone.
     """
@@ -35,6 +37,7 @@ class Transmission:
     declared_length: int | None = None
     ending: Ending = "complete"
     delay_seconds: float = 0.0
+    pause_seconds: float = 0.0
     begin: Callable[[], None] = nothing
     billed_id: str | None = None
 
