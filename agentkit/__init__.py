@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     from agentkit.agent import Agent, StepDone, StreamEvent, TextDelta
     from agentkit.budgets.budget import Budget
     from agentkit.budgets.context import carry, current_task, spending
+    from agentkit.consent import Approve, Refuse
     from agentkit.metered import metered
     from agentkit.models.factory import chat_model
     from agentkit.result import TaskResult
+    from agentkit.tools.permissions import Permissions
 
 _HOMES = {
     "Agent": "agentkit.agent",
+    "Approve": "agentkit.consent",
     "Budget": "agentkit.budgets.budget",
+    "Permissions": "agentkit.tools.permissions",
+    "Refuse": "agentkit.consent",
     "StepDone": "agentkit.agent",
     "StreamEvent": "agentkit.agent",
     "TaskResult": "agentkit.result",
@@ -32,7 +37,10 @@ _HOMES = {
 
 __all__ = [
     "Agent",
+    "Approve",
     "Budget",
+    "Permissions",
+    "Refuse",
     "StepDone",
     "StreamEvent",
     "TaskResult",

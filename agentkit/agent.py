@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
@@ -14,13 +15,14 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from agentkit.asking import answer_of
+from agentkit.asking import Answer, answer_of, require_question
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger
 from agentkit.budgets.task import Task, new_id
 from agentkit.checkpoint import Checkpointer, open_checkpointer
+from agentkit.consent import Approve, Refuse, as_consent_json, waiting_for
 from agentkit.errors import ConfigError, NotResumable
 from agentkit.graph import Graph, Work, build_graph
 from agentkit.landing import LandingPlan, landing_tier, plan_landing
@@ -36,12 +38,16 @@ from agentkit.state import AgentState, fresh
 from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
+from agentkit.tools.permissions import Permissions
 from agentkit.tools.provision.toolbox import Provisioning, Toolbox
 
 _DEFAULT_MAX_STEPS = 500
 _DEFAULT_ROUNDS = 8
 _LEAST_ROUNDS = 2
 _DEFAULT_LIMITS = ExecutionLimits()
+_DEFAULT_PERMISSIONS = Permissions()
+_MOST_NAMED = 5
+_log = logging.getLogger("agentkit")
 _SUPERSTEPS_A_STEP = 3
 
 
@@ -87,6 +93,7 @@ class Agent:
         name: str = "agent",
         checkpoint: str | Checkpointer | None = None,
         tool_limits: ExecutionLimits = _DEFAULT_LIMITS,
+        permissions: Permissions = _DEFAULT_PERMISSIONS,
         max_steps: int = _DEFAULT_MAX_STEPS,
         durability: Durability = "sync",
         no_progress_after: int | None = _DEFAULT_ROUNDS,
@@ -94,6 +101,9 @@ class Agent:
     ) -> None:
         """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
         to do about it.
+
+        Tools declared "write" or "spend" are neither offered nor run until `permissions` grants
+        them.
         """
         if not models:
             raise ConfigError("models=[] is empty; name at least one, like models=['local:pocket']")
@@ -109,7 +119,9 @@ class Agent:
         self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
         self.tiers: tuple[Tier, ...] = tuple(tier_of(m, i) for i, m in enumerate(models))
         self.catalogue = tools if isinstance(tools, ToolCatalogue) else ToolCatalogue(tools)
-        self.toolbox = Toolbox(self.catalogue, provisioning)
+        self.permissions = permissions
+        withheld = _withheld(self.catalogue, permissions)
+        self.toolbox = Toolbox(self.catalogue, provisioning, withheld=withheld)
         self._on_budget = on_budget
         self._check = check
         self._system = SystemMessage(system) if system else None
@@ -162,14 +174,15 @@ class Agent:
     def resume(
         self,
         thread_id: str,
-        decision: Decision | None = None,
+        decision: Answer | None = None,
         *,
         on_progress: OnProgress | None = None,
     ) -> TaskResult:
         """Go on with the task that was interrupted under `thread_id`; raises NotResumable.
 
         The id of the task will do as well. `decision` answers a task that asks about its budget,
-        and is carried out at once for any other: `Extend(...)`, `Land()` or `Stop()`.
+        and is carried out at once for any other: `Extend(...)`, `Land()` or `Stop()`; `Approve()`
+        or `Refuse()` answer one that asks whether tools may run.
         """
         run, inputs, config = self._take_up(thread_id, decision, on_progress)
         return self._finish(run, self._invoke(run, inputs, config))
@@ -177,7 +190,7 @@ class Agent:
     async def aresume(
         self,
         thread_id: str,
-        decision: Decision | None = None,
+        decision: Answer | None = None,
         *,
         on_progress: OnProgress | None = None,
     ) -> TaskResult:
@@ -278,11 +291,23 @@ class Agent:
 
     def act(self, state: AgentState, run: Run) -> AgentState:
         """See `agentkit.nodes.act`."""
-        return act(state, run, toolbox=self.toolbox, limits=self._tool_limits)
+        return act(
+            state,
+            run,
+            toolbox=self.toolbox,
+            limits=self._tool_limits,
+            permissions=self.permissions,
+        )
 
     async def aact(self, state: AgentState, run: Run) -> AgentState:
         """See `agentkit.nodes.act`."""
-        return await aact(state, run, toolbox=self.toolbox, limits=self._tool_limits)
+        return await aact(
+            state,
+            run,
+            toolbox=self.toolbox,
+            limits=self._tool_limits,
+            permissions=self.permissions,
+        )
 
     def land(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.land`."""
@@ -334,7 +359,7 @@ class Agent:
         return None
 
     def _take_up(
-        self, wanted: str, decision: Decision | None, on_progress: OnProgress | None
+        self, wanted: str, decision: Answer | None, on_progress: OnProgress | None
     ) -> tuple[Run, Command[Any] | None, RunnableConfig]:
         """The stored task, what its graph is invoked with, and where its checkpoints are."""
         if not self._saves:
@@ -347,6 +372,8 @@ class Agent:
         task_id = state.get("task_id")
         if not task_id or not snapshot.tasks:  # `next` leaves out tasks with stored writes
             raise NotResumable(f"nothing is left to do under thread {thread_id!r}")
+        if isinstance(decision, Approve | Refuse):
+            require_question([item.value for item in snapshot.interrupts])
         run = self._open(
             begin(state).text,
             scope=DEFAULT_SCOPE,
@@ -355,8 +382,12 @@ class Agent:
             thread_id=thread_id,
             on_progress=on_progress,
         )
-        if decision is None or state.get("asking"):
-            return run, _answer(decision), config
+        if decision is None:
+            return run, None, config
+        if isinstance(decision, Approve | Refuse):
+            return run, Command(resume=as_consent_json(decision)), config
+        if state.get("asking"):
+            return run, Command(resume=answer_of(decision)), config
         run.task.decide(decision)
         return run, None, config
 
@@ -449,7 +480,7 @@ class Agent:
     def _finish(self, run: Run, state: AgentState) -> TaskResult:
         record = run.task.record
         if record.outcome is None:
-            record = self.abandon(run, "an interrupt waits for input; resume the thread to go on")
+            record = self.abandon(run, waiting_for(state))
         with self._lock:
             self._runs.pop(run.task_id, None)
         return result_of(record, answer=state.get("answer", ""), calls=run.task.calls)
@@ -497,8 +528,20 @@ def _checked_durability(durability: Durability, budget: Budget) -> Durability:
     return durability
 
 
-def _answer(decision: Decision | None) -> Command[Any] | None:
-    return None if decision is None else Command(resume=answer_of(decision))
+def _withheld(catalogue: ToolCatalogue, permissions: Permissions) -> frozenset[str]:
+    """The tools that are not offered; those of them that nobody decided on are logged."""
+    permissions.check_names(catalogue.names)
+    denied = [spec for spec in catalogue if permissions.of(spec) == "deny"]
+    silent = [spec.name for spec in denied if not permissions.decides(spec)]
+    if silent:
+        more = f" and {len(silent) - _MOST_NAMED} more" if len(silent) > _MOST_NAMED else ""
+        _log.warning(
+            "not offered, for they write or spend and nothing grants them: %s%s; use "
+            "Agent(permissions=Permissions(grant=[...])), ask=[...] or deny=[...]",
+            ", ".join(silent[:_MOST_NAMED]),
+            more,
+        )
+    return frozenset(spec.name for spec in denied)
 
 
 def _inputs(request: str, run: Run) -> AgentState:

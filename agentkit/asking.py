@@ -1,8 +1,8 @@
-"""Asking a person about a budget: a LangGraph interrupt that survives a restart."""
+"""Asking a person, about a budget or about tools: an interrupt that survives a restart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -11,7 +11,10 @@ from langgraph.types import interrupt
 from agentkit.budgets.event import Ask, Decision, Extend, Land, Stop
 from agentkit.budgets.money import format_usd
 from agentkit.budgets.task import Task
+from agentkit.consent import Approve, Refuse
 from agentkit.errors import ConfigError
+
+Answer = Decision | Approve | Refuse
 
 _PLAIN: dict[str, Land | Stop] = {"land": Land(), "stop": Stop()}
 
@@ -58,3 +61,18 @@ def decision_of(answer: object) -> Decision:
         "a paused task is answered with {'decision': 'extend', 'usd': '0.05'}, "
         "{'decision': 'land'} or {'decision': 'stop'}"
     )
+
+
+def require_question(questions: Iterable[object]) -> None:
+    """Raises ConfigError where no question about tools waits for `Approve` or `Refuse`."""
+    if not any(_is_about_tools(question) for question in questions):
+        raise ConfigError(
+            "this task does not ask whether tools may run, so Approve() and Refuse() answer "
+            "nothing; resume it without them, or with Extend(...), Land() or Stop()"
+        )
+
+
+def _is_about_tools(question: object) -> bool:
+    if not isinstance(question, Mapping):
+        return False
+    return cast("Mapping[str, object]", question).get("agentkit") == "tools"

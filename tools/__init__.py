@@ -1,9 +1,17 @@
 """Tools: what a step may call, and how it is run."""
 
 from agentkit.tools.call import Around, Call, Inject
-from agentkit.tools.catalogue import SideEffect, ToolCatalogue, ToolSource, ToolSpec
-from agentkit.tools.errors import DuplicateTool, InvalidLimits, InvalidTool, ToolError
+from agentkit.tools.catalogue import CostClass, SideEffect, ToolCatalogue, ToolSpec
+from agentkit.tools.consent import Consent
+from agentkit.tools.errors import (
+    DuplicateTool,
+    InvalidLimits,
+    InvalidPermissions,
+    InvalidTool,
+    ToolError,
+)
 from agentkit.tools.execution import arun_calls, calls_of, run_calls
+from agentkit.tools.functions import ToolSource
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Cut, Observation, Status, cut
 from agentkit.tools.observation_store import (
@@ -13,17 +21,21 @@ from agentkit.tools.observation_store import (
     ObservationStoreError,
     SqliteObservationStore,
 )
+from agentkit.tools.permissions import Permission, Permissions
 from agentkit.tools.prune import Keep, Kind, Pruned, prune
 from agentkit.tools.recall import recall, recall_tool
 
 __all__ = [
     "Around",
     "Call",
+    "Consent",
+    "CostClass",
     "Cut",
     "DuplicateTool",
     "ExecutionLimits",
     "Inject",
     "InvalidLimits",
+    "InvalidPermissions",
     "InvalidTool",
     "Keep",
     "KeepLimits",
@@ -32,6 +44,8 @@ __all__ = [
     "Observation",
     "ObservationStore",
     "ObservationStoreError",
+    "Permission",
+    "Permissions",
     "Pruned",
     "SideEffect",
     "SqliteObservationStore",

@@ -5,25 +5,42 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypedDict, cast
 
 from langchain_core.messages import InvalidToolCall, ToolCall
 from langchain_core.tools import BaseTool, StructuredTool
+from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.retry import retry_base
+from tenacity.stop import stop_base, stop_before_delay
+from tenacity.wait import wait_base, wait_exponential_jitter
 
 from agentkit.tools.arguments import Arguments, parse_arguments
 from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
+from agentkit.tools.consent import Consent
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Observation, Status, cut
 from agentkit.tools.result import Rendered, render, render_error
 
 _MAX_MESSAGE_BYTES = 4096  # of our own messages to the model
 _MAX_NAMES = 10
+_BACKOFF = wait_exponential_jitter(multiplier=0.1, max=5.0)
 
 Call = ToolCall | InvalidToolCall
 Inject = Callable[[ToolSpec, str], Mapping[str, object]]
+Sent = Arguments | ToolCall
 Around = Callable[[ToolSpec, str], AbstractContextManager[object]]
+
+
+class RetryRules(TypedDict):
+    """What tenacity is told, in a thread and on a loop alike."""
+
+    stop: stop_base
+    wait: wait_base
+    retry: retry_base
+    reraise: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +75,7 @@ class ReadyCall:
         started = time.perf_counter()
         try:
             with self._surroundings():
-                result = self.spec.tool.invoke(self._input())
+                result = self._tried(self.spec.tool.invoke, self._input())
             return self._observed(result, started)
         except BaseException as error:  # noqa: BLE001  returned: it crosses from the tool's thread
             return error if _passes(error) else self._failed(error, started)
@@ -68,7 +85,7 @@ class ReadyCall:
         started = time.perf_counter()
         try:
             with self._surroundings():
-                result = await self.spec.tool.ainvoke(self._input())
+                result = await self._atried(self.spec.tool.ainvoke, self._input())
             return self._observed(result, started)
         except BaseException as error:  # as above; some of them would break the event loop
             task = asyncio.current_task()
@@ -91,13 +108,36 @@ class ReadyCall:
         """An observation in our own words, where the tool gave none."""
         return _told(self.call_id, self.spec.name, message, status, duration_seconds)
 
-    def _input(self) -> Arguments | ToolCall:
+    def _input(self) -> Sent:
         # Only a whole ToolCall brings the id in and the artifact out; else the raw result is best.
         if self.spec.injected.call_id or self.spec.tool.response_format != "content":
             return ToolCall(
                 name=self.spec.name, args=self.arguments, id=self.call_id, type="tool_call"
             )
         return self.arguments
+
+    def _tried(self, call: Callable[[Sent], object], sent: Sent) -> object:
+        return call(sent) if self.spec.max_attempts == 1 else Retrying(**self._retry())(call, sent)
+
+    async def _atried(self, call: Callable[[Sent], Awaitable[object]], sent: Sent) -> object:
+        if self.spec.max_attempts == 1:
+            return await call(sent)
+        return await AsyncRetrying(**self._retry())(call, sent)
+
+    def _retry(self) -> RetryRules:
+        """Tries again within the call's own time: a thread that is given up must not go on."""
+        return {
+            "stop": stop_after_attempt(self.spec.max_attempts)
+            | stop_before_delay(self.timeout_seconds),
+            "wait": _BACKOFF,
+            "retry": retry_if_exception(self._is_worth_a_retry),
+            "reraise": True,
+        }
+
+    def _is_worth_a_retry(self, error: BaseException) -> bool:
+        if _passes(error) or not isinstance(error, Exception):
+            return False
+        return not _argument_problems(error, self.spec)
 
     def _surroundings(self) -> AbstractContextManager[object]:
         return self.around(self.spec, self.call_id) if self.around else nullcontext()
@@ -139,6 +179,7 @@ def prepare(
     *,
     inject: Inject | None,
     around: Around | None,
+    consent: Consent | None = None,
 ) -> ReadyCall | Observation:
     """The call, ready to run, or the observation that says why it cannot be."""
     call_id = call["id"] or f"call_{index}"
@@ -146,6 +187,8 @@ def prepare(
     spec = catalogue.get(name)
     if spec is None:
         return _told(call_id, name, _unknown_tool(name, catalogue.names), "unknown_tool")
+    if consent and (refusal := consent.refusal(spec, index)):
+        return _told(call_id, name, refusal, "denied")
     parsed = parse_arguments(call["args"])
     if isinstance(parsed, str):
         return _told(call_id, name, f"{name} was not called: {parsed}", "invalid")
@@ -201,8 +244,11 @@ def _argument_problems(error: BaseException, spec: ToolSpec) -> str:
     """What pydantic found wrong with the arguments; empty for any other error of the tool."""
     from pydantic import ValidationError
 
-    schema = spec.tool.args_schema
-    if not isinstance(error, ValidationError) or error.title != getattr(schema, "__name__", None):
+    schema: object = spec.tool.args_schema
+    title: object = getattr(schema, "__name__", None)
+    if isinstance(schema, dict):
+        title = cast("dict[str, object]", schema).get("title")
+    if not isinstance(error, ValidationError) or error.title != title:
         return ""
     found = error.errors(include_url=False, include_context=False, include_input=False)[:5]
     return "; ".join(

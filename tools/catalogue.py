@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
-import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel
 
 from agentkit.tools.errors import DuplicateTool, InvalidTool
+from agentkit.tools.functions import Schema, ToolSource, is_closed, schema_of, tool_of
 from agentkit.tools.injection import InjectedArguments, injected_arguments
+from agentkit.tools.naming import check_name
 
 if TYPE_CHECKING:
     from agentkit.tools.arguments import ArgumentCheck
 
-SideEffect = Literal["read", "write", "spend"]
-ToolSource = Callable[..., object] | BaseTool
-Schema = dict[str, object]
+__all__ = ["CostClass", "Schema", "SideEffect", "ToolCatalogue", "ToolSource", "ToolSpec"]
 
-# What every provider accepts: OpenAI and Anthropic both allow these 64 characters.
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+SideEffect = Literal["read", "write", "spend"]
+CostClass = Literal["free", "low", "high"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +31,8 @@ class ToolSpec:
 
     `schema` is the original JSON schema of the arguments that the model fills in, without injected
     ones. `timeout_seconds` and `max_result_bytes` override the step's limits; None keeps them.
+    `cost` is what one call costs outside of the models; `group` names the server or API that the
+    tool belongs to. A failed call of a tool that only reads is tried `max_attempts` times.
     """
 
     name: str
@@ -45,6 +44,10 @@ class ToolSpec:
     return_direct: bool
     injected: InjectedArguments
     tool: BaseTool
+    tags: tuple[str, ...] = ()
+    cost: CostClass = "free"
+    group: str = ""
+    max_attempts: int = 1
 
     @classmethod
     def of(
@@ -57,16 +60,21 @@ class ToolSpec:
         timeout_seconds: float | None = None,
         max_result_bytes: int | None = None,
         return_direct: bool | None = None,
+        tags: Iterable[str] | None = None,
+        cost: CostClass | None = None,
+        group: str | None = None,
+        max_attempts: int | None = None,
     ) -> ToolSpec:
         """A tool with what its function cannot say; what is None is taken from the source.
 
-        Without `side_effect` a tool counts as "read": it may run beside others of its step.
-        Raises InvalidTool where the source cannot be offered.
+        Without `side_effect` a tool counts as "read": it may run beside others of its step, and
+        whoever gave it to an agent has granted it. A tool declared "write" or "spend" has to be
+        granted (`Permissions`). Raises InvalidTool where the source cannot be offered.
         """
         spec = (
             source
             if isinstance(source, ToolSpec)
-            else _spec_of(_tool_of(source, name=name, description=description))
+            else _spec_of(tool_of(source, name=name, description=description))
         )
         if name is not None or description is not None:
             spec = _renamed(spec, name or spec.name, description or spec.description)
@@ -78,6 +86,10 @@ class ToolSpec:
                 spec.max_result_bytes if max_result_bytes is None else max_result_bytes
             ),
             return_direct=spec.return_direct if return_direct is None else return_direct,
+            tags=spec.tags if tags is None else tuple(tags),
+            cost=cost or spec.cost,
+            group=spec.group if group is None else group,
+            max_attempts=spec.max_attempts if max_attempts is None else max_attempts,
         )
         _check(spec)
         return spec
@@ -87,7 +99,7 @@ class ToolSpec:
         """Checks and repairs the arguments of a call against `schema`."""
         from agentkit.tools.arguments import ArgumentCheck  # loads jsonschema: first call only
 
-        return ArgumentCheck(self.schema, closed=_is_closed(self.tool))
+        return ArgumentCheck(self.schema, closed=is_closed(self.tool))
 
     @functools.cached_property
     def openai_schema(self) -> Schema:
@@ -158,60 +170,9 @@ class ToolCatalogue:
         return f"ToolCatalogue({list(self.names)!r})"
 
 
-def _tool_of(source: ToolSource, *, name: str | None, description: str | None) -> BaseTool:
-    if isinstance(source, BaseTool):
-        return source
-    if inspect.isclass(source) or not callable(source):
-        raise InvalidTool(
-            f"{source!r} is not a tool: give a function, a LangChain tool or a ToolSpec",
-            tool=repr(source),
-        )
-    name = name if name is not None else str(getattr(source, "__name__", ""))
-    _check_name(name, repr(source))
-    doc = inspect.getdoc(source) or ""
-    if not (description or doc).strip():
-        raise InvalidTool(
-            f"tool {name!r} has no description, so no model can know when to call it: "
-            f"give the function a docstring, or use ToolSpec.of({name}, description=...)",
-            tool=name,
-        )
-    function: Callable[..., object] = source
-    if not inspect.isroutine(source):  # an instance: its method has the signature
-        function = getattr(source, "__call__")  # noqa: B004, B009  mypy takes a function's for none
-    if not inspect.isroutine(source) and not inspect.ismethod(function):
-        raise InvalidTool(
-            f"tool {name!r}: no schema can be made from {source!r}; wrap it in a function with "
-            "type hints",
-            tool=name,
-        )
-    return _structured(function, name, description, parse_docstring="Args:" in doc)
-
-
-def _structured(
-    function: Callable[..., object], name: str, description: str | None, *, parse_docstring: bool
-) -> BaseTool:
-    is_async = inspect.iscoroutinefunction(function)
-    try:
-        return StructuredTool.from_function(
-            func=None if is_async else function,
-            coroutine=cast("Callable[..., Awaitable[object]]", function) if is_async else None,
-            name=name,
-            description=description,
-            parse_docstring=parse_docstring,
-        )
-    except Exception as error:  # LangChain and pydantic raise many kinds over a signature
-        if parse_docstring:  # the docstring's "Args:" may be prose or out of date
-            return _structured(function, name, description, parse_docstring=False)
-        raise InvalidTool(
-            f"tool {name!r}: no schema can be made from its signature "
-            f"({type(error).__name__}: {error}); use type hints that pydantic knows",
-            tool=name,
-        ) from error
-
-
 def _spec_of(tool: BaseTool) -> ToolSpec:
     try:
-        injected, schema = injected_arguments(tool), _schema_of(tool)
+        injected, schema = injected_arguments(tool), schema_of(tool)
     except Exception as error:  # a schema class may raise anything; pydantic alone has many kinds
         raise InvalidTool(
             f"tool {tool.name!r}: its schema cannot be read ({type(error).__name__}: {error})",
@@ -230,22 +191,13 @@ def _spec_of(tool: BaseTool) -> ToolSpec:
     )
 
 
-def _schema_of(tool: BaseTool) -> Schema:
-    schema = tool.tool_call_schema
-    if isinstance(schema, dict):
-        return cast("Schema", schema)
-    if issubclass(schema, BaseModel):
-        return schema.model_json_schema()
-    return schema.schema()  # a model of pydantic's first version
-
-
 def _renamed(spec: ToolSpec, name: str, description: str) -> ToolSpec:
     tool = spec.tool.model_copy(update={"name": name, "description": description})
     return replace(spec, name=name, description=description, tool=tool)
 
 
 def _check(spec: ToolSpec) -> None:
-    _check_name(spec.name, spec.origin)
+    check_name(spec.name, spec.origin)
     if not spec.description.strip():
         raise InvalidTool(
             f"tool {spec.name!r} has an empty description, so no model can know when to call it: "
@@ -266,22 +218,12 @@ def _check(spec: ToolSpec) -> None:
                 "the limits of the step",
                 tool=spec.name,
             )
+    if spec.max_attempts < 1 or (spec.max_attempts > 1 and spec.side_effect != "read"):
+        raise InvalidTool(
+            f"tool {spec.name!r}: max_attempts is {spec.max_attempts!r}; give 1 or more, and 1 for "
+            f"a tool that is not 'read' (this one is {spec.side_effect!r}): a failed call may have "
+            "had its effect",
+            tool=spec.name,
+        )
     if isinstance(spec.tool.args_schema, dict):
         spec.arguments.check_schema(spec.name)
-
-
-def _check_name(name: str, origin: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise InvalidTool(
-            f"{name!r} ({origin}) is no name for a tool: 1 to 64 letters, digits, '_' or '-'; "
-            "use ToolSpec.of(tool, name=...)",
-            tool=name,
-        )
-
-
-def _is_closed(tool: BaseTool) -> bool:
-    """Whether arguments that the schema does not name are mistakes: the function takes no more."""
-    schema = tool.args_schema
-    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        return False
-    return schema.model_config.get("extra") != "allow" and "kwargs" not in schema.model_fields

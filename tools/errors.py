@@ -4,6 +4,7 @@ ToolError
 ├── InvalidTool           a tool that cannot be offered: name, description or schema (a ValueError)
 │   └── DuplicateTool     two tools of one catalogue share a name; rename one of them
 ├── InvalidLimits         timeouts or bounds that make no sense (also a ValueError)
+├── InvalidPermissions    a grant, ask or deny that cannot be meant (also a ValueError)
 └── ObservationStoreError the store of whole observations cannot be opened, or failed
 
 A tool that fails while it runs raises none of these: its failure is an `Observation`, for the model
@@ -40,3 +41,7 @@ class DuplicateTool(InvalidTool):
 
 class InvalidLimits(ToolError, ValueError):  # noqa: N818  as above
     """A timeout or a bound that cannot be meant."""
+
+
+class InvalidPermissions(ToolError, ValueError):  # noqa: N818  as above
+    """A grant, ask or deny that cannot be meant, or names no tool."""

@@ -19,6 +19,7 @@ from langchain_core.messages import AIMessage
 
 from agentkit.tools.call import Around, Call, Inject, ReadyCall, prepare
 from agentkit.tools.catalogue import ToolCatalogue
+from agentkit.tools.consent import Consent
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Observation
 from agentkit.tools.workers import PLACES
@@ -40,14 +41,16 @@ def run_calls(
     *,
     inject: Inject | None = None,
     around: Around | None = None,
+    consent: Consent | None = None,
 ) -> list[Observation]:
     """One observation per call, in order; a tool that fails gives one that says so.
 
     `inject` gives the values of a tool's injected arguments. `around` makes a context manager that
     is entered where the tool runs, and which sees its exception. Async tools run in an event loop
-    of their own. Raises what is not for the model: LangGraph's interrupts and KeyboardInterrupt.
+    of their own. `consent` says what may run; without it whoever calls this has decided. Raises
+    what is not for the model: LangGraph's interrupts and KeyboardInterrupt.
     """
-    step = _Step(calls, catalogue, limits, inject, around)
+    step = _Step(calls, catalogue, limits, inject, around, consent)
     for batch in step.batches():
         step.take(_run_batch(batch, limits))
     return step.observations()
@@ -60,9 +63,10 @@ async def arun_calls(
     *,
     inject: Inject | None = None,
     around: Around | None = None,
+    consent: Consent | None = None,
 ) -> list[Observation]:
     """As `run_calls`; async tools run in the caller's event loop, and may not block it."""
-    step = _Step(calls, catalogue, limits, inject, around)
+    step = _Step(calls, catalogue, limits, inject, around, consent)
     for batch in step.batches():
         step.take(await _arun_batch(batch, limits))
     return step.observations()
@@ -78,12 +82,15 @@ class _Step:
         limits: ExecutionLimits,
         inject: Inject | None,
         around: Around | None,
+        consent: Consent | None,
     ) -> None:
         self._ready: list[ReadyCall] = []
         self._observed: dict[int, Observation] = {}
         self._unsettled = ""  # a tool with side effects that timed out and may still be at it
         for index, call in enumerate(calls):
-            item = prepare(index, call, catalogue, limits, inject=inject, around=around)
+            item = prepare(
+                index, call, catalogue, limits, inject=inject, around=around, consent=consent
+            )
             if isinstance(item, ReadyCall):
                 self._ready.append(item)
             else:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from langchain_core.messages import ToolMessage
 
-Status = Literal["ok", "error", "timeout", "invalid", "unknown_tool"]
+Status = Literal["ok", "error", "timeout", "invalid", "unknown_tool", "denied"]
 
 _CHUNK_CHARS = 1 << 20
 

@@ -52,6 +52,7 @@ def open_agent(
     from agentkit.agent import Agent
     from agentkit.checkpoint import ThreadedSqliteSaver, open_checkpointer
     from agentkit.cli.tool_reference import load_tools
+    from agentkit.tools.permissions import Permissions
 
     names = models or settings.models
     if not names:
@@ -66,6 +67,7 @@ def open_agent(
         yield Agent(
             models=tiers,
             tools=tools,
+            permissions=Permissions(grant=settings.grant, ask=settings.ask),
             budget=budget,
             ledger=ledger,
             system=settings.system,

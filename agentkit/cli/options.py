@@ -37,6 +37,18 @@ Tools = Annotated[
         help="A function, tool, list or catalogue. Repeatable.",
     ),
 ]
+Grant = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grant",
+        metavar="TOOL",
+        help="Let a tool write or spend: a name, a pattern or side_effect:write. Repeatable.",
+    ),
+]
+Ask = Annotated[
+    list[str] | None,
+    typer.Option("--ask", metavar="TOOL", help="Wait for your consent before it. Repeatable."),
+]
 System = Annotated[str | None, typer.Option(metavar="TEXT", help="System text.")]
 Usd = Annotated[
     str | None,

@@ -13,12 +13,15 @@ from agentkit.cli.settings import Flags, read_settings
 
 if TYPE_CHECKING:
     from agentkit.budgets.event import Decision
+    from agentkit.consent import Approve, Refuse
 
 
 def run(
     request: Annotated[str, typer.Argument(help="What is to be done; - reads it from stdin.")],
     model: options.Models = None,
     tools: options.Tools = None,
+    grant: options.Grant = None,
+    ask: options.Ask = None,
     budget_usd: options.Usd = None,
     budget_tokens: options.Tokens = None,
     budget_calls: options.Calls = None,
@@ -52,6 +55,8 @@ def run(
         trust_config=trust_config,
         models=model or (),
         tools=tools or (),
+        grant=grant or (),
+        ask=ask or (),
         system=system,
         scope=scope,
         tags=tag or (),
@@ -79,8 +84,16 @@ def resume(
     extend_seconds: Annotated[float, typer.Option(metavar="S", help="More seconds.")] = 0.0,
     land: Annotated[bool, typer.Option("--land", help="Give the last answer now.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End it now, without an answer.")] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="The tools that it asks about may run.")
+    ] = False,
+    refuse: Annotated[
+        str | None, typer.Option(metavar="REASON", help="They may not; the model is told why.")
+    ] = None,
     model: options.Models = None,
     tools: options.Tools = None,
+    grant: options.Grant = None,
+    ask: options.Ask = None,
     budget_usd: options.Usd = None,
     budget_tokens: options.Tokens = None,
     budget_calls: options.Calls = None,
@@ -98,14 +111,20 @@ def resume(
     """Go on with a task that was interrupted: same models and budget, unless you say otherwise.
 
     What it has spent still counts against its limits, which `--extend-usd` and its like raise for
-    good. A task that asks about its budget is answered by one of them, by `--land` or by `--stop`.
+    good. A task that asks about its budget is answered by one of them, by `--land` or by `--stop`;
+    one that asks about its tools by `--approve` or `--refuse`.
     """
-    decision = _decision(extend_usd, extend_tokens, extend_calls, extend_seconds, land, stop)
+    decision = _consent(approve, refuse)
+    told = _decision(extend_usd, extend_tokens, extend_calls, extend_seconds, land, stop)
+    if decision and told:
+        raise typer.BadParameter("give one answer: about the tools, or about the budget")
     flags = Flags(
         config=config,
         trust_config=trust_config,
         models=model or (),
         tools=tools or (),
+        grant=grant or (),
+        ask=ask or (),
         system=system,
         usd=budget_usd,
         tokens=budget_tokens,
@@ -117,7 +136,15 @@ def resume(
         trace=trace,
     )
     settings = read_settings(flags)
-    return Session(settings, flags, as_json=json, quiet=quiet).resume(task, decision)
+    return Session(settings, flags, as_json=json, quiet=quiet).resume(task, decision or told)
+
+
+def _consent(approve: bool, refuse: str | None) -> Approve | Refuse | None:
+    if approve and refuse is not None:
+        raise typer.BadParameter("give one answer: --approve or --refuse")
+    from agentkit.consent import Approve, Refuse
+
+    return Approve() if approve else None if refuse is None else Refuse(reason=refuse)
 
 
 def _decision(

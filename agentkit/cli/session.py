@@ -22,8 +22,8 @@ from agentkit.errors import ConfigError, NotResumable
 
 if TYPE_CHECKING:
     from agentkit.agent import Agent
+    from agentkit.asking import Answer
     from agentkit.budgets.budget import Budget
-    from agentkit.budgets.event import Decision
     from agentkit.budgets.journal import TaskRecord
     from agentkit.budgets.ledger import Ledger
     from agentkit.result import TaskResult
@@ -67,7 +67,7 @@ class Session:
         with open_ledger(settings) as ledger:
             return self._carry_out(work, ledger, budget, settings.models, thread)
 
-    def resume(self, wanted: str, decision: Decision | None) -> int:
+    def resume(self, wanted: str, decision: Answer | None) -> int:
         """Go on with the task or thread whose id begins with `wanted`, by `decision` if any."""
         settings = self._settings
         if settings.checkpoint is None:
@@ -159,7 +159,12 @@ class Session:
             "--checkpoint": flags.checkpoint,
             "--prices": flags.prices,
         }
-        for name, values in (("--model", flags.models), ("--tools", flags.tools)):
+        for name, values in (
+            ("--model", flags.models),
+            ("--tools", flags.tools),
+            ("--grant", flags.grant),
+            ("--ask", flags.ask),
+        ):
             for value in values:
                 yield from (name, value)
         for name, value in single.items():

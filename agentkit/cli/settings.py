@@ -26,6 +26,8 @@ class Flags:
     trust_config: bool = False
     models: Sequence[str] = ()
     tools: Sequence[str] = ()
+    grant: Sequence[str] = ()
+    ask: Sequence[str] = ()
     system: str | None = None
     scope: str | None = None
     tags: Sequence[str] = ()
@@ -51,6 +53,8 @@ class Settings:
     model_arguments: Mapping[str, Mapping[str, Any]]
     tools: tuple[str, ...]
     tool_folder: Path
+    grant: tuple[str, ...]
+    ask: tuple[str, ...]
     system: str
     name: str
     max_steps: int
@@ -102,6 +106,8 @@ def read_settings(flags: Flags) -> Settings:
         model_arguments=project.models,
         tools=tuple(flags.tools) or agent.tools,
         tool_folder=here if flags.tools else folder,
+        grant=tuple(flags.grant),  # never from the file: a repository grants itself nothing
+        ask=tuple(flags.ask),
         system=agent.system if flags.system is None else flags.system,
         name=agent.name,
         max_steps=agent.max_steps,

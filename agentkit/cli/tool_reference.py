@@ -15,7 +15,8 @@ from agentkit.cli.screen import one_line
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
+    from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
+    from agentkit.tools.functions import ToolSource
 
 _REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 

@@ -19,6 +19,7 @@ from agentkit.demo.everyday import NOTHING, everyday_tools
 from agentkit.demo.requests import REQUESTS, DemoRequest
 from agentkit.demo.world import World
 from agentkit.result import TaskResult
+from agentkit.tools.permissions import Permissions
 
 LOCAL_MODEL = "local:pocket"
 SCOPE = "demo"
@@ -96,6 +97,7 @@ def _perform(ledger: Ledger, models: Sequence[str], request: DemoRequest, world:
     agent = Agent(
         models=models,
         tools=everyday_tools(world, direct=request.direct),
+        permissions=Permissions(grant=["side_effect:write"]),
         budget=request.budget or paid,
         ledger=ledger,
         system=_SYSTEM,

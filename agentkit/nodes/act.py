@@ -11,32 +11,56 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from agentkit.budgets.context import spending
+from agentkit.consent import consent_to
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 from agentkit.telemetry import names
 from agentkit.tools.call import Around, Call
 from agentkit.tools.catalogue import ToolSpec
+from agentkit.tools.consent import Consent
 from agentkit.tools.execution import arun_calls, calls_of, run_calls
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Observation
+from agentkit.tools.permissions import Permissions
 from agentkit.tools.provision.toolbox import Toolbox
 
 _LEAST_TOOL_SECONDS = 0.05
 
 
-def act(state: AgentState, run: Run, *, toolbox: Toolbox, limits: ExecutionLimits) -> AgentState:
-    """The observations of the last answer's calls, in their order."""
+def act(
+    state: AgentState,
+    run: Run,
+    *,
+    toolbox: Toolbox,
+    limits: ExecutionLimits,
+    permissions: Permissions,
+) -> AgentState:
+    """The observations of the last answer's calls, in their order.
+
+    Where a person has to agree to some of them, that is asked first (a LangGraph interrupt).
+    """
     calls, around = _begin(state, run, toolbox)
-    observed = run_calls(calls, toolbox.catalogue, _within(run, limits), around=around)
+    consent = _consent(run, calls, toolbox, permissions)
+    observed = run_calls(
+        calls, toolbox.catalogue, _within(run, limits), around=around, consent=consent
+    )
     return _end(run, state, calls, observed)
 
 
 async def aact(
-    state: AgentState, run: Run, *, toolbox: Toolbox, limits: ExecutionLimits
+    state: AgentState,
+    run: Run,
+    *,
+    toolbox: Toolbox,
+    limits: ExecutionLimits,
+    permissions: Permissions,
 ) -> AgentState:
     """As `act`, on the event loop."""
     calls, around = _begin(state, run, toolbox)
-    observed = await arun_calls(calls, toolbox.catalogue, _within(run, limits), around=around)
+    consent = _consent(run, calls, toolbox, permissions)
+    observed = await arun_calls(
+        calls, toolbox.catalogue, _within(run, limits), around=around, consent=consent
+    )
     return _end(run, state, calls, observed)
 
 
@@ -46,6 +70,14 @@ def _begin(state: AgentState, run: Run, toolbox: Toolbox) -> tuple[list[Call], A
     calls = [toolbox.resolved(call) for call in calls]
     run.acting(state.get("step", 0), [call["name"] or "?" for call in calls])
     return calls, _around(run)
+
+
+def _consent(
+    run: Run, calls: Sequence[Call], toolbox: Toolbox, permissions: Permissions
+) -> Consent:
+    return consent_to(
+        calls, toolbox.catalogue, permissions, task_id=run.task_id, can_ask=run.can_ask
+    )
 
 
 def _within(run: Run, limits: ExecutionLimits) -> ExecutionLimits:

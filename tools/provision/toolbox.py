@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -81,11 +81,23 @@ class Provisioning:
 class Toolbox:
     """The tools of an agent, and what a step is offered of them; holds nothing of a task."""
 
-    def __init__(self, catalogue: ToolCatalogue, provisioning: Provisioning | None = None) -> None:
-        """Raises InvalidTool where the core names a tool that the catalogue has not."""
+    def __init__(
+        self,
+        catalogue: ToolCatalogue,
+        provisioning: Provisioning | None = None,
+        *,
+        withheld: Collection[str] = (),
+    ) -> None:
+        """`withheld` names tools that are known but never offered or found.
+
+        Raises InvalidTool where the core names a tool that cannot be offered.
+        """
         from agentkit.tools.catalogue import ToolCatalogue
 
         self.provisioning = provisioning or Provisioning()
+        self.catalogue = catalogue
+        if withheld:
+            catalogue = ToolCatalogue(spec for spec in catalogue if spec.name not in withheld)
         self._require_known(catalogue)
         self._lock = threading.Lock()
         self._made: OrderedDict[object, tuple[Schema, ...]] = OrderedDict()
@@ -97,12 +109,11 @@ class Toolbox:
         self._dispatcher = (
             None
             if self.offers_all or self.provisioning.later in ("never", "definitions")
-            else Dispatcher.beside(catalogue, self._found)
+            else Dispatcher.beside(self.catalogue, self._found)
         )
-        self.catalogue = catalogue
         if self._dispatcher is not None:
             self.catalogue = ToolCatalogue(
-                [*catalogue, self._dispatcher.find, self._dispatcher.call]
+                [*self.catalogue, self._dispatcher.find, self._dispatcher.call]
             )
 
     @property
@@ -207,7 +218,8 @@ class Toolbox:
         missing = [name for name in self.provisioning.core if name not in catalogue]
         if missing:
             raise InvalidTool(
-                f"the core names {missing[0]!r}, which is none of the {len(catalogue)} tools",
+                f"the core names {missing[0]!r}, which is none of the {len(catalogue)} tools "
+                "that may be offered",
                 tool=missing[0],
             )
 
