@@ -22,7 +22,9 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from agentkit.budgets import Amount, Limits, Scope, Store, open_store
+from agentkit.budgets.stores.redis_address import read_address
 from agentkit.budgets.stores.redis_connection import RedisConnection
+from agentkit.budgets.stores.redis_script import Script
 
 _PATHS = ("acme", "acme/support", "acme/support/u42", "acme/support/u42/~task")
 _WORST, _ACTUAL = Amount(1_000, 500, 500, 1), Amount(400, 210, 30, 1)
@@ -161,13 +163,13 @@ def _nothing_in_sqlite(path: Path, mode: str) -> Operation:
 
 
 def _nothing_in_redis(address: str) -> Operation:
-    connection = RedisConnection(address)
+    connection = RedisConnection(read_address(address))
     reserve = ("", "name", bytes(32), 60_000, "", 1, len(_PATHS), *_PATHS)
     settle = ("name", bytes(32), 1, "", "", "")
 
     def nothing(_: str) -> None:
-        connection.run("nothing", "acme", reserve)
-        connection.run("nothing", "acme", settle)
+        connection.run(Script("nothing", "acme", reserve))
+        connection.run(Script("nothing", "acme", settle))
 
     return nothing
 

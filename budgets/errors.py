@@ -11,6 +11,7 @@ BudgetError
 ├── ReservationUnknown    a verb names a reservation that the ledger does not hold
 ├── TaskMissing           something is to be paid, and no task is there to pay it (a LookupError)
 └── StoreError            the store cannot be opened or did not answer
+    └── BudgetStateLost   the store knows less than it did: nothing is granted until it is whole
 """
 
 from __future__ import annotations
@@ -131,6 +132,36 @@ class TaskMissing(BudgetError, LookupError):
 
 class StoreError(BudgetError):
     """The store cannot be opened, or it failed; with a budget this fails closed."""
+
+
+class BudgetStateLost(StoreError):
+    """The store has forgotten spending of an org, or was put back in time: it grants nothing there.
+
+    `seq_seen` is how many changes of the org this process had seen, `seq_found` how many the store
+    still had. `reopens_in_seconds` is None where the org stays closed until it is opened by hand.
+    """
+
+    def __init__(
+        self, *, org: str, seq_seen: int, seq_found: int, reopens_in_seconds: float | None
+    ) -> None:
+        self.org = org
+        self.seq_seen = seq_seen
+        self.seq_found = seq_found
+        self.reopens_in_seconds = reopens_in_seconds
+        by_hand = f"`agentkit budget reopen {org}`"
+        what_next = (
+            f"nobody has brought it back, so it stays closed until {by_hand} begins it anew"
+            if reopens_in_seconds is None
+            else f"it opens again in {reopens_in_seconds:.0f} s, once the processes that spend "
+            f"there have brought back what they know, or with {by_hand}"
+        )
+        what = (
+            f"the ledger of {org!r} was lost in part or put back in time: change {seq_found} where "
+            f"{seq_seen} was seen"
+            if seq_seen
+            else f"the ledger of {org!r} is not there, and it must be"
+        )
+        super().__init__(f"{what}; nothing is granted there: {what_next}")
 
 
 def _quantity(dimension: Dimension, amount: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -19,9 +20,16 @@ from agentkit.budgets.store import (
 
 _FOUR = Struct("<4d")
 _SUMS = Struct("<9d")
-_RECORD_BYTES = Struct("<14d").size
+_TAKEN = Struct("<8d")
+_CURRENT = ord("c")
+_RECORD = Struct("<15d")
+_RECORD_BYTES = _RECORD.size
+_LIMITS_AT = 10 * 8
 _NO_LIMIT = -1
-_SETTLEMENT_BYTES = 2 + 3 * _FOUR.size
+_HEAD_BYTES = 1 + 24
+_STATES_AT = _HEAD_BYTES
+_SETTLEMENT_BYTES = _HEAD_BYTES + 2 + 3 * _FOUR.size
+NO_CHARGE = bytes(_FOUR.size)
 _STATES: dict[bytes, ReservationState] = {
     b"h": "held",
     b"s": "settled",
@@ -81,31 +89,84 @@ def denial_of(worst: Amount, path: str, dimension: int, record: bytes) -> Denial
     return Denial(path, DIMENSIONS[dimension], worst[dimension], available, limit, *sums)
 
 
-def settlement_of(reservation_id: str, answer: bytes) -> Settlement:
-    """How a reservation ended, and the scopes with limits that it moved."""
-    before, after = answer[:1], answer[1:2]
-    charged, charged_before, worst = (amount_of_packed(answer[i : i + 32]) for i in (2, 34, 66))
-    overrun = NOTHING if before == after else overrun_of(worst, charged)
-    added = charged.minus(charged_before)
-    changes: list[Change] = []
-    start = _SETTLEMENT_BYTES
-    while start < len(answer):
-        path, record, start = _next_record(answer, start)
-        settled, held, _, limits = _numbers(record)
-        thresholds = _thresholds(record[record.rindex(b"\n") + 1 :])
-        changes.append(Change(path, limits, thresholds, settled.minus(added), settled, held))
-    return Settlement(
-        reservation_id, _STATES[before], _STATES[after], charged, overrun, tuple(changes)
+def hold_of_grant(answer: bytes, worst: bytes, fingerprint: str, *, dispatched: bool) -> bytes:
+    """The reservation that a grant has made, as the server keeps it."""
+    lines = answer[_HEAD_BYTES : answer.index(b"\n\n", _HEAD_BYTES) + 2]
+    sent = b"h1" if dispatched else b"h0"
+    return b"".join((sent, worst, NO_CHARGE, lines, fingerprint.encode()))
+
+
+def charged_of(answer: bytes) -> tuple[bytes, bytes]:
+    """The state after a settlement, and what was charged, packed."""
+    return (
+        answer[_STATES_AT + 1 : _STATES_AT + 2],
+        answer[_STATES_AT + 2 : _STATES_AT + 2 + _FOUR.size],
     )
 
 
-def _next_record(answer: bytes, start: int) -> tuple[str, bytes, int]:
-    """A path, its record, and where the next one starts."""
-    first = answer.index(b"\n", start) + 1
-    end = first + _RECORD_BYTES
-    for _line in range(3):
-        end = answer.index(b"\n", end) + 1
-    return answer[start : first - 1].decode(), answer[first : end - 1], end
+def settlement_of(reservation_id: str, answer: bytes) -> tuple[Settlement, list[str]]:
+    """How a reservation ended, and the paths whose current window it moved."""
+    before, after = answer[_STATES_AT : _STATES_AT + 1], answer[_STATES_AT + 1 : _STATES_AT + 2]
+    charged, charged_before, worst = (
+        amount_of_packed(answer[i : i + 32])
+        for i in range(_STATES_AT + 2, _SETTLEMENT_BYTES, _FOUR.size)
+    )
+    overrun = NOTHING if before == after else overrun_of(worst, charged)
+    added = charged.minus(charged_before)
+    changes: list[Change] = []
+    moved: list[str] = []
+    start, size = _SETTLEMENT_BYTES, len(answer)
+    while start < size:
+        first = answer.index(b"\n", start) + 1
+        path = answer[start + 1 : first - 1].decode()
+        end = _end_of_record(answer, first)
+        if answer[start] == _CURRENT:
+            moved.append(path)
+        limits = _limits(answer[first + _LIMITS_AT : first + _LIMITS_AT + 32])
+        if limits is not UNLIMITED:
+            settled, held = _taken(answer, first)
+            tail = answer[answer.rindex(b"\n", first, end) + 1 : end]
+            changes.append(
+                Change(path, limits, _thresholds(tail), settled.minus(added), settled, held)
+            )
+        start = end + 1
+    settlement = Settlement(
+        reservation_id, _STATES[before], _STATES[after], charged, overrun, tuple(changes)
+    )
+    return settlement, moved
+
+
+def rows_of(answer: bytes, paths: Sequence[str] | None) -> Iterator[tuple[str, bytes]]:
+    """The paths and records that an answer shows, of windows that have not ended."""
+    if paths is None:
+        start = _SETTLEMENT_BYTES
+        while start < len(answer):
+            first = answer.index(b"\n", start) + 1
+            end = _end_of_record(answer, first)
+            if answer[start] == _CURRENT:
+                yield answer[start + 1 : first - 1].decode(), answer[first:end]
+            start = end + 1
+        return
+    start = _HEAD_BYTES
+    if answer[:1] == b"G":
+        start = answer.index(b"\n\n", _HEAD_BYTES) + 2
+    for path in paths:
+        end = _end_of_record(answer, start)
+        yield path, answer[start:end]
+        start = end + 1
+
+
+def _end_of_record(answer: bytes, first: int) -> int:
+    """Where the newline behind a record's three lines is."""
+    end = answer.index(b"\n", first + _RECORD_BYTES) + 1
+    end = answer.index(b"\n", end) + 1
+    return answer.index(b"\n", end)
+
+
+def _taken(answer: bytes, first: int) -> tuple[Amount, Amount]:
+    """Settled and held of the record that begins at `first`."""
+    s1, s2, s3, s4, h1, h2, h3, h4 = map(int, _TAKEN.unpack_from(answer, first))
+    return Amount(s1, s2, s3, s4), Amount(h1, h2, h3, h4)
 
 
 @lru_cache(maxsize=256)
@@ -118,7 +179,7 @@ def _numbers(record: bytes) -> tuple[Amount, Amount, int, Limits]:
     s1, s2, s3, s4, h1, h2, h3, h4, unconfirmed = _SUMS.unpack_from(record)
     settled = Amount(int(s1), int(s2), int(s3), int(s4))
     held = Amount(int(h1), int(h2), int(h3), int(h4))
-    return settled, held, int(unconfirmed), _limits(record[_RECORD_BYTES - 32 : _RECORD_BYTES])
+    return settled, held, int(unconfirmed), _limits(record[_LIMITS_AT : _LIMITS_AT + 32])
 
 
 @lru_cache(maxsize=256)

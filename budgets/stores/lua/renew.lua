@@ -1,9 +1,15 @@
--- ARGV: now or '', id, lease in ms, sent.
-local key = prefix .. 'hold:' .. ARGV[2]
-local hold = call('GET', key)
-if not hold or sub(hold, 1, 1) ~= 'h' then return 'ENDED' end
+-- ARGV: now or '', seen, id, lease in ms, sent.
+local id, key = ARGV[3], prefix .. 'hold:' .. ARGV[3]
+local meta, hold = call('HGET', SCOPES, ''), call('GET', key)
+if not sound(meta, ARGV[2]) then return 'TROUBLE' end
+local seq, open, closed = read('<ddd', meta, 17)
+local lease = call('ZSCORE', LEASES, id)
+if not lease or not hold then
+  return closed == 0 and (lease or call('ZCARD', LEASES) ~= open) and 'TROUBLE' or 'ENDED'
+end
 -- What was sent stays sent: an older renewal of kept money may arrive after the one that sends it.
-local sent = sub(hold, 2, 2) == '1' and '1' or ARGV[4]
-call('SET', key, 'h' .. sent .. sub(hold, 3))
-call('ZADD', LEASES, string.format('%.0f', now_ms(ARGV[1]) + tonumber(ARGV[3])), ARGV[2])
-return 'RENEWED'
+if sub(hold, 2, 2) ~= '1' and ARGV[5] == '1' then call('SET', key, 'h1' .. sub(hold, 3)) end
+call('ZADD', LEASES, now_ms(ARGV[1]) + ARGV[4], id)
+meta = sub(meta, 1, 16) .. pack('<d', seq + 1) .. sub(meta, 25)
+call('HSET', SCOPES, '', meta)
+return 'R' .. sub(meta, 1, 24)

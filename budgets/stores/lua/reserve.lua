@@ -1,33 +1,51 @@
--- ARGV: now or '', id, worst (packed), lease in ms, fingerprint, sent, how many paths, the paths,
--- and their spans where they were asked for.
-local id, worst, last = ARGV[2], ARGV[3], 7 + tonumber(ARGV[7])
-local key = prefix .. 'hold:' .. id
-local known = call('GET', key)
+-- ARGV: now or '', seen, id, worst (packed), lease in ms, fingerprint, sent, paths, ''. A grant is
+-- one string, for every element of an answer costs the client time: 'G', epoch and seq, the lines of
+-- the hold, an empty line, and the records, a newline behind each.
+local id, worst, count = ARGV[3], ARGV[4], #ARGV - 8
+local records = call('HMGET', SCOPES, unpack(ARGV, 8))
+local meta = records[count + 1]
+if not sound(meta, ARGV[2]) then return 'TROUBLE' end
+local seq, open, closed = read('<ddd', meta, 17)
+if closed ~= 0 then return 'TROUBLE' end
+local now, key = now_ms(ARGV[1]), prefix .. 'hold:' .. id
+local w1, w2, w3, w4 = read('<dddd', worst)
+local writes, lines, refusal, at = {}, {}, nil, 1
+for i = 1, count do
+  local record, path = records[i], ARGV[7 + i]
+  if not record then
+    if call('HLEN', SCOPES) ~= read('<d', meta, 41) + 1 then return 'TROUBLE' end
+    refusal = { 'MISSING', path }
+    break
+  end
+  local s1, s2, s3, s4, h1, h2, h3, h4, u, ends, l1, l2, l3, l4 = read('<dddddddddddddd', record)
+  if ends > 0 and now >= ends then
+    refusal = refusal and refusal[1] == 'WINDOW' and refusal or { 'WINDOW', string.format('%.0f', now) }
+    refusal[#refusal + 1] = path
+    refusal[#refusal + 1] = string.match(record, '^[^\n]*\n([^\n]*)', 121)
+  end
+  local which = (l1 >= 0 and w1 > 0 and w1 > l1 - s1 - h1 and '0')
+    or (l2 >= 0 and w2 > 0 and w2 > l2 - s2 - h2 and '1')
+    or (l3 >= 0 and w3 > 0 and w3 > l3 - s3 - h3 and '2')
+    or (l4 >= 0 and w4 > 0 and w4 > l4 - s4 - h4 and '3')
+  if which then refusal = refusal or { 'DENIED', path, which, record } end
+  writes[at], writes[at + 1] = path, pack('<ddddddddd', s1, s2, s3, s4, h1 + w1, h2 + w2, h3 + w3, h4 + w4, u)
+    .. sub(record, 73)
+  lines[i] = path .. '\t' .. string.match(record, '^[^\n]*\n', 121)
+  at = at + 2
+end
+local held = table.concat(lines) .. '\n'
+local hold = 'h' .. ARGV[7] .. worst .. string.rep('\0', 32) .. held .. ARGV[6]
+local known = refusal and call('GET', key) or (not refusal and not call('SET', key, hold, 'NX') and call('GET', key))
 if known then
   local _, stop = string.find(known, '\n\n', 67, true)
-  if sub(known, stop + 1) ~= ARGV[5] then return { 'CONFLICT' } end
+  if sub(known, stop + 1) ~= ARGV[6] then return { 'CONFLICT' } end
   return { 'REPEATED', sub(known, 1, 1), sub(known, 2, 2), sub(known, 3, 34) }
 end
-local now = now_ms(ARGV[1])
-local records, refusal = accounts(now, 8, last)
-if not records then return refusal end
-local w1, w2, w3, w4 = read(FOUR, worst)
-local writes, lines = {}, {}
-for i = 1, #records do
-  local record, path = records[i], ARGV[7 + i]
-  local s1, s2, s3, s4, h1, h2, h3, h4, u, _, l1, l2, l3, l4 = read(RECORD, record)
-  local passed = (w1 > 0 and l1 >= 0 and w1 > l1 - s1 - h1 and '0')
-    or (w2 > 0 and l2 >= 0 and w2 > l2 - s2 - h2 and '1')
-    or (w3 > 0 and l3 >= 0 and w3 > l3 - s3 - h3 and '2')
-    or (w4 > 0 and l4 >= 0 and w4 > l4 - s4 - h4 and '3')
-  if passed then return { 'DENIED', path, passed, record } end
-  writes[#writes + 1] = path
-  writes[#writes + 1] = pack(SUMS, s1, s2, s3, s4, h1 + w1, h2 + w2, h3 + w3, h4 + w4, u)
-    .. sub(record, 73)
-  lines[#lines + 1] = path .. '\t' .. string.match(record, '^[^\n]*\n', 113)
-end
+if refusal then return refusal end
+meta = sub(meta, 1, 16) .. pack('<dd', seq + 1, open + 1) .. sub(meta, 33)
+writes[at], writes[at + 1] = '', meta
 call('HSET', SCOPES, unpack(writes))
-local accounts_held = table.concat(lines) .. '\n'
-call('SET', key, 'h' .. ARGV[6] .. worst .. pack(FOUR, 0, 0, 0, 0) .. accounts_held .. ARGV[5])
-call('ZADD', LEASES, string.format('%.0f', now + tonumber(ARGV[4])), id)
-return 'GRANTED'
+call('ZADD', LEASES, now + ARGV[5], id)
+local answer = { 'G', sub(meta, 1, 24), held }
+for i = 1, count do answer[i + 3] = writes[2 * i] .. '\n' end
+return table.concat(answer)

@@ -1,23 +1,40 @@
--- ARGV: 'put' or 'ensure', limits (packed), window, thresholds, then paths. 'put' replaces the rules
--- of scopes that exist and keeps their sums; 'ensure' leaves them alone. The first use of a day or
--- month asks for its span: until then its key is '?' and its end long ago.
-local total = string.match(ARGV[3], '^total ')
+-- ARGV: seen or '', an epoch for an org that is new, 'put' or 'ensure', limits (packed), window,
+-- thresholds, then paths. 'put' replaces the rules of scopes that exist and keeps
+-- their sums; 'ensure' leaves them alone. The first use of a day or month asks for its span: until
+-- then its key is '?' and its end long ago. Answers 'W', epoch and seq, the records in order.
+local meta = call('HGET', SCOPES, '')
+if not meta and ARGV[1] == '' and ARGV[2] ~= '' then
+  meta = ARGV[2] .. pack('<dddddd', 0, 0, 0, 0, 0, 0) .. ARGV[2] .. run_id()
+elseif not sound(meta, ARGV[1]) or read('<d', meta, 33) ~= 0 then
+  return 'TROUBLE'
+end
+local seq, open, closed, scopes = read('<dddd', meta, 17)
+local total = string.match(ARGV[5], '^total ')
 local key, ends = total and '' or '?', total and 0 or 1
-local rest = ARGV[2] .. '\n' .. ARGV[3] .. '\n' .. ARGV[4]
-for i = 5, #ARGV do
+local rest = ARGV[4] .. '\n' .. ARGV[5] .. '\n' .. ARGV[6]
+local writes, answer = {}, {}
+for i = 7, #ARGV do
   local path = ARGV[i]
-  local record = call('HGET', SCOPES, path)
+  local record, changed = call('HGET', SCOPES, path), nil
   if not record then
-    local birth = call('INCR', prefix .. 'births')
-    record = blank() .. pack('<d', ends) .. ARGV[2] .. birth .. ' ' .. key .. sub(rest, 33)
-    call('HSET', SCOPES, path, record)
-  elseif ARGV[1] == 'put' then
-    local ident, window = string.match(record, '^([^\n]*)\n([^\n]*)\n', 113)
-    if window == ARGV[3] then
-      call('HSET', SCOPES, path, sub(record, 1, 80) .. ARGV[2] .. ident .. sub(rest, 33))
+    scopes = scopes + 1
+    changed = string.rep('\0', 72) .. pack('<d', ends) .. ARGV[4] .. pack('<d', 0)
+      .. string.format('%.0f', seq + 1) .. ' ' .. key .. sub(rest, 33)
+  elseif ARGV[3] == 'put' then
+    local ident, window = string.match(record, '^([^\n]*)\n([^\n]*)\n', 121)
+    if window == ARGV[5] then
+      changed = sub(record, 1, 80) .. ARGV[4] .. sub(record, 113, 120) .. ident .. sub(rest, 33)
     else
-      turn(path, record, key, ends, rest)
+      changed = turn(path, record, key, ends, rest)
+      if not changed then return 'TROUBLE' end
     end
   end
+  if changed then call('HSET', SCOPES, path, changed) end
+  writes[1] = writes[1] or changed
+  answer[#answer + 1] = (changed or record) .. '\n'
 end
-return 'WRITTEN'
+if writes[1] then
+  meta = sub(meta, 1, 16) .. pack('<dddd', seq + 1, open, closed, scopes) .. sub(meta, 49)
+  call('HSET', SCOPES, '', meta)
+end
+return 'W' .. sub(meta, 1, 24) .. table.concat(answer)

@@ -1,0 +1,82 @@
+-- What a store's `charge` decides, and its effect: a settled reservation stays, a forfeited one is
+-- corrected by a settlement only, what is over is not released. Takes the hold off and puts `actual`
+-- on, in every account that is still the one it was made against. Answers one string: 'E', epoch and
+-- seq, the states before and after, the charges after and before, the worst case, then for each
+-- scope 'c' or, where its window has ended, 'p', its path, a newline, its record, a newline.
+local KEPT_SECONDS = 7 * 86400
+
+local function finish(id, hold, want, actual, seen)
+  local paths, idents = {}, {}
+  for path, ident in string.gmatch(sub(hold, 67, string.find(hold, '\n\n', 67, true)), '([^\t]*)\t([^\n]*\n)') do
+    paths[#paths + 1], idents[#idents + 1] = path, ident
+  end
+  local count, past = #paths, {}
+  paths[count + 1] = ''
+  local records = call('HMGET', SCOPES, unpack(paths))
+  local meta = records[count + 1]
+  if not sound(meta, seen) then return 'TROUBLE' end
+  for i = 1, count do
+    local record, ident = records[i], idents[i]
+    if record and sub(record, 121, 120 + #ident) ~= ident then
+      past[i] = call('HGET', prefix .. 'past:' .. paths[i], sub(ident, 1, -2))
+      local lost = not past[i] and string.match(ident, '^%S+') == string.match(record, '^%S+', 121)
+      if lost and sub(hold, 1, 1) == 'h' and read('<d', meta, 33) == 0 then return 'TROUBLE' end
+      records[i] = past[i] and past[i] .. sub(record, 73)
+    end
+  end
+  local seq, open = read('<dd', meta, 17)
+  local before, worst, charged = sub(hold, 1, 1), sub(hold, 3, 34), sub(hold, 35, 66)
+  if before == 'h' and not call('ZSCORE', LEASES, id) then
+    if call('ZCARD', LEASES) ~= open then return 'TROUBLE' end
+    before, charged = 'f', worst -- it was charged when the org was opened again without its lease
+  end
+  if before == 's' or (before == 'f' and want ~= 's') or (before ~= 'h' and want == 'r') then
+    return 'E' .. sub(meta, 1, 24) .. before .. before .. charged .. charged .. worst
+  end
+  local w1, w2, w3, w4 = read('<dddd', worst)
+  local c1, c2, c3, c4 = read('<dddd', charged)
+  local a1, a2, a3, a4 = read('<dddd', actual)
+  if before == 'h' then
+    call('ZREM', LEASES, id)
+    open = open - 1
+  else
+    w1, w2, w3, w4 = 0, 0, 0, 0
+  end
+  local doubt = (want == 'f' and a1 or 0) - (before == 'f' and c1 or 0)
+  c1, c2, c3, c4 = a1 - c1, a2 - c2, a3 - c3, a4 - c4
+  meta = sub(meta, 1, 16) .. pack('<dd', seq + 1, open) .. sub(meta, 33)
+  local writes, answer = { '', meta }, { 'E', sub(meta, 1, 24), before, want, actual, charged, worst }
+  for i = 1, count do
+    local record = records[i]
+    if record then
+      local s1, s2, s3, s4, h1, h2, h3, h4, u = read('<ddddddddd', record)
+      local sums = pack('<ddddddddd', s1 + c1, s2 + c2, s3 + c3, s4 + c4, h1 - w1, h2 - w2, h3 - w3, h4 - w4, u + doubt)
+      record = sums .. sub(record, 73)
+      if past[i] then
+        call('HSET', prefix .. 'past:' .. paths[i], sub(idents[i], 1, -2), sums)
+      else
+        writes[#writes + 1], writes[#writes + 2] = paths[i], record
+      end
+      answer[#answer + 1] = (past[i] and 'p' or 'c') .. paths[i] .. '\n' .. record .. '\n'
+    end
+  end
+  call('HSET', SCOPES, unpack(writes))
+  local ended = want .. sub(hold, 2, 34) .. actual .. sub(hold, 67)
+  call('SET', prefix .. 'hold:' .. id, ended, 'EX', KEPT_SECONDS)
+  return table.concat(answer)
+end
+
+-- A hold that is not there: unknown, or lost while its lease, or any lease, says that it was here.
+local function unknown(id, seen)
+  local meta = call('HGET', SCOPES, '')
+  if not sound(meta, seen) then return 'TROUBLE' end
+  local _, open, closed = read('<ddd', meta, 17)
+  local lost = call('ZSCORE', LEASES, id) or call('ZCARD', LEASES) ~= open
+  return lost and closed == 0 and 'TROUBLE' or 'UNKNOWN'
+end
+
+local function write_call(task_id, call_id, record)
+  if call('HSET', prefix .. 'calls:' .. task_id, call_id, record) == 1 then
+    call('RPUSH', prefix .. 'order:' .. task_id, call_id)
+  end
+end
