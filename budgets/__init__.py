@@ -12,6 +12,7 @@ from agentkit.budgets.context import carry, current_task, spending
 from agentkit.budgets.errors import (
     BudgetError,
     BudgetExceeded,
+    BudgetStateLost,
     BudgetTooSmall,
     DeadlineExceeded,
     InvalidLimit,
@@ -25,6 +26,7 @@ from agentkit.budgets.errors import (
 from agentkit.budgets.event import Ask, BudgetEvent, Decision, Extend, Land, Stop
 from agentkit.budgets.journal import CallRecord, EventRecord, Outcome, TaskRecord
 from agentkit.budgets.ledger import Ledger
+from agentkit.budgets.loss import StateLoss
 from agentkit.budgets.price import Price, PriceBook
 from agentkit.budgets.price_file import read_price_file
 from agentkit.budgets.scope import Scope
@@ -41,6 +43,7 @@ __all__ = [
     "BudgetError",
     "BudgetEvent",
     "BudgetExceeded",
+    "BudgetStateLost",
     "BudgetTooSmall",
     "CallRecord",
     "DeadlineExceeded",
@@ -59,6 +62,7 @@ __all__ = [
     "ReservationUnknown",
     "Scope",
     "ScopeMissing",
+    "StateLoss",
     "Stop",
     "Store",
     "StoreError",

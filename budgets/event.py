@@ -11,7 +11,7 @@ from agentkit.budgets.budget import LONGEST_SECONDS, Budget
 from agentkit.budgets.errors import Dimension, InvalidLimit
 from agentkit.budgets.money import Money
 
-EventKind = Literal["threshold", "breach", "overrun", "forfeit", "landing"]
+EventKind = Literal["threshold", "breach", "overrun", "forfeit", "landing", "lost", "reopened"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,8 +21,10 @@ class BudgetEvent:
     `threshold`: settled spending crossed `fraction` of `limit`. `breach`: a reservation of `asked`
     was denied, so nothing was sent. `overrun`: a call cost more than its reservation, by `asked`.
     `forfeit`: a call was charged at its worst case, for no usage arrived. `landing`: the task gives
-    its final answer from the reserve. Amounts are in the unit of `dimension`: nano-USD, tokens or
-    calls; `at_seconds` is Unix time.
+    its final answer from the reserve.
+    `lost`: the store has forgotten a part of the org `scope`, and grants nothing there.
+    `reopened`: it grants again; `asked` is what was charged for calls that nobody remembered.
+    Amounts are in the unit of `dimension`: nano-USD, tokens or calls; `at_seconds` is Unix time.
     """
 
     kind: EventKind
@@ -85,6 +87,8 @@ def told(event: BudgetEvent) -> str:
     """An event as one line of a task's story."""
     if event.kind == "threshold" and event.fraction is not None:
         return f"{event.fraction:.0%} of the {event.dimension} limit of {event.scope} is spent"
+    if event.kind == "lost":
+        return f"the ledger of {event.scope} was lost in part; nothing is granted there"
     return f"{event.kind} in {event.scope}"
 
 

@@ -22,10 +22,12 @@ from agentkit.budgets.amount import (
 )
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
 from agentkit.budgets.call_plan import LEASE_SECONDS
+from agentkit.budgets.errors import StoreError
 from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget
 from agentkit.budgets.heartbeat import Heartbeat
 from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
+from agentkit.budgets.loss import NoticesLoss, StateLoss
 from agentkit.budgets.margin import TokenMargins
 from agentkit.budgets.price import PriceBook
 from agentkit.budgets.purse import Purse, is_purse, purse_chain, purse_of
@@ -79,6 +81,8 @@ class Ledger:
         self._listeners: dict[str, WeakMethod[Callable[[BudgetEvent], object]]] = {}
         self._next_expiry = 0.0
         self._lock = threading.Lock()
+        if isinstance(self.store, NoticesLoss):
+            self.store.on_loss = self._announce_loss
 
     def set_limits(
         self,
@@ -342,6 +346,15 @@ class Ledger:
         index = 0 if held.nusd else 1
         self._send("landing", path, dimension_index=index, limit=None, settled=0, held=held[index])
 
+    def reopen(self, org: str) -> StateLoss:
+        """Open an org at once that its store has lost in part: what is not back by now is given up.
+
+        Raises StoreError where the store keeps what it is told.
+        """
+        if not isinstance(self.store, NoticesLoss):
+            raise StoreError("this ledger's store never closes an org, so there is nothing to open")
+        return self.store.reopen(org)
+
     def close_task(self, task: Task, record: TaskRecord, *, keep_scope: bool = False) -> None:
         """Write the task's end and let its scope go."""
         self.store.put_task(record)
@@ -375,6 +388,19 @@ class Ledger:
             self._announce_amount("forfeit", settlement, settlement.charged)
         if any(settlement.overrun):
             self._announce_amount("overrun", settlement, settlement.overrun)
+
+    def _announce_loss(self, loss: StateLoss) -> None:
+        """Tell the owners of an org that its state was lost in part, or that it is open again."""
+        charged = next((i for i, value in enumerate(loss.orphaned) if value), 0)
+        self._send(
+            loss.kind,
+            loss.org,
+            dimension_index=charged,
+            limit=None,
+            settled=0,
+            held=0,
+            asked=loss.orphaned[charged],
+        )
 
     def _announce_thresholds(self, change: Change) -> None:
         for index, limit in enumerate(change.limits):

@@ -79,7 +79,7 @@ class RedisTasks:
     def matching(
         self, org: str, start: int, where: JournalFilter
     ) -> Steps[tuple[list[tuple[CallRecord, Outcome | None]], int | None]]:
-        """A page of the calls that are meant, each with its task's outcome; where the next begins."""
+        """A page of the calls that are meant, with their tasks' outcomes; where the next begins."""
         page, after = yield from self._page(org, start)
         tasks = [task for task in page if _is_below(task, where.scope) and _may_hold(task, where)]
         rows = yield Commands([("HVALS", key(org, "calls", task.task_id)) for task in tasks])
