@@ -83,12 +83,13 @@ class RedisTasks:
         page, after = yield from self._page(org, start)
         tasks = [task for task in page if _is_below(task, where.scope) and _may_hold(task, where)]
         rows = yield Commands([("HVALS", key(org, "calls", task.task_id)) for task in tasks])
-        calls = (
-            (CallRecord.from_dict(json.loads(record)), task.outcome)
-            for task, records in zip(tasks, rows, strict=True)
-            for record in records
-        )
-        return [(call, outcome) for call, outcome in calls if where.takes(call, outcome)], after
+        found: list[tuple[CallRecord, Outcome | None]] = []
+        for task, records in zip(tasks, rows, strict=True):
+            for record in records:
+                call = CallRecord.from_dict(json.loads(record))
+                if where.takes(call, task.outcome):
+                    found.append((call, task.outcome))
+        return found, after
 
     def calls(self, task_id: str) -> Steps[list[CallRecord]]:
         org = yield from self._verbs.org_of_task(task_id)
