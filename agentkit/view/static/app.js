@@ -19,6 +19,14 @@ export async function start(source) {
   theme();
   window.addEventListener("hashchange", () => route());
   document.addEventListener("keydown", shortcuts);
+  let resizing = 0;
+  let width = innerWidth;
+  window.addEventListener("resize", () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    clearTimeout(resizing);
+    resizing = setTimeout(() => state.book && route(true), 150);
+  });
   try {
     await load();
   } catch (error) {
@@ -29,11 +37,11 @@ export async function start(source) {
 }
 
 async function load() {
-  const data = await state.source.book(state.version);
-  if (!data) return false;
-  state.version = data.version;
-  if (state.book) state.book.take(data);
-  else state.book = new Book(data);
+  const body = await state.source.book(state.version);
+  if (!body) return false;
+  if (state.book) state.book.take(body);
+  else state.book = new Book(body);
+  state.version = state.book.facts.version;
   state.tag ??= state.book.tags[0] ?? "scope";
   drawFilters();
   route(true);
@@ -94,6 +102,7 @@ function frame() {
   return [
     h("h1", { class: "unseen", id: "title", tabindex: -1 }, "What every task cost, and why"),
     h("div", { id: "figures" }),
+    h("div", { id: "alerts" }),
     h("div", { class: "grid", id: "panels" }),
     list.element,
   ];
@@ -104,16 +113,17 @@ function draw() {
   const { book } = state;
   const since = state.filters.period ? book.facts.made_at - Number(state.filters.period) : 0;
   const mask = book.mask({ ...state.filters, since });
-  const sums = book.total(mask);
+  const cells = book.chosen(mask);
+  const sums = book.total(cells);
   const colours = book.colours();
   replace(byId("figures"), keyFigures(book, mask, sums));
   const parts = [
-    spending(book, mask, colours),
-    alerts(book),
-    whereItGoes(book, mask, state.tag, tagPicker()),
-    savings(book, sums),
+    spending(book, cells, colours),
     composition(sums),
+    whereItGoes(book, cells, state.tag, tagPicker()),
+    savings(book, sums),
   ];
+  replace(byId("alerts"), alerts(book));
   const open = openDetails(byId("panels"));
   replace(byId("panels"), parts);
   open.forEach((n) => byId("panels").querySelectorAll("details")[n]?.setAttribute("open", ""));
@@ -146,7 +156,7 @@ function drawFilters() {
         h("div", { class: "segments", role: "group", "aria-label": "Period" }, PERIODS.map(([value, text]) => h("button", { type: "button", "data-period": value, "aria-pressed": String((filters.period ?? "") === value), onclick: () => { filters.period = value; bar.dataset.known = ""; drawFilters(); draw(); bar.querySelector(`[data-period="${value}"]`).focus(); } }, text))),
         select("by-outcome", "outcome", outcomes, filters.outcome, (value) => (filters.outcome = value)),
         select("by-model", "model", book.names.model, filters.model, (value) => (filters.model = value)),
-        book.tags.slice(0, 5).map((name) => select(`by-${name}`, name, [...book.names[`tag:${name}`]].sort().slice(0, 500), filters.tags[name], (value) => { if (value) filters.tags[name] = value; else delete filters.tags[name]; })),
+        book.tags.filter((name) => book.names[`tag:${name}`].length > 1).slice(0, 5).map((name) => select(`by-${name}`, name, [...book.names[`tag:${name}`]].sort().slice(0, 500), filters.tags[name], (value) => { if (value) filters.tags[name] = value; else delete filters.tags[name]; })),
         h("button", { type: "button", class: "plain-button", id: "clear-filters", onclick: () => { state.filters = { tags: {} }; bar.dataset.known = ""; drawFilters(); draw(); byId("search").focus(); } }, "Clear"))),
   ]);
   if (focused) byId(focused)?.focus();

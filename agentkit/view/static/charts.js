@@ -2,11 +2,19 @@
 // one image with a name. Widths are those of the viewBox; the browser scales.
 
 import { h, svg } from "./dom.js";
-import { count, ticks, usd } from "./format.js";
+import { axisUsd, count, ticks, usd } from "./format.js";
+
+// Drawings are made at the width they are shown at, so that their texts keep their size.
+export function roomFor(columns) {
+  const page = Math.min(1480, document.documentElement.clientWidth);
+  const [edge, inner] = page <= 720 ? [32, 28] : [56, 36];
+  const share = page <= 1080 ? 1 : columns / 12;
+  return Math.max(260, Math.floor((page - edge) * share - inner - (share < 1 ? 6 : 0)));
+}
 
 // Columns of stacked parts. columns: [{label, parts: [{name, value, colour}], marks?: [{text, kind}]}]
-export function stackedColumns({ name, columns, height = 190, format = usd, width = 760, onpick, every }) {
-  const left = 52;
+export function stackedColumns({ name, columns, height = 200, format = usd, axis = format === usd ? axisUsd : format, width = roomFor(8), every }) {
+  const left = 48;
   const bottom = 24;
   const top = columns.some((c) => c.marks?.length) ? 20 : 8;
   const most = Math.max(1e-9, ...columns.map((c) => c.parts.reduce((sum, p) => sum + p.value, 0)));
@@ -19,14 +27,14 @@ export function stackedColumns({ name, columns, height = 190, format = usd, widt
     if (y < top - 1) continue;
     drawing.append(
       svg("line", { x1: left, x2: width, y1: y, y2: y, class: "grid" }),
-      svg("text", { x: left - 7, y: y + 3.5, class: "tick end" }, format(at)),
+      svg("text", { x: left - 7, y: y + 3.5, class: "tick end" }, axis(at)),
     );
   }
-  const shown = every ?? Math.max(1, Math.ceil(columns.length / 9));
+  const shown = every ?? Math.max(1, Math.ceil(columns.length / (width / 78)));
   columns.forEach((column, n) => {
     const x = left + n * step + (step - bar) / 2;
     let y = height - bottom;
-    const group = svg("g", { class: onpick ? "column pick" : "column" });
+    const group = svg("g", { class: "column" });
     const told = column.parts.filter((p) => p.value > 0).map((p) => `${p.name} ${format(p.value)}`);
     group.append(svg("title", {}, `${column.title ?? column.label}\n${told.join("\n")}`));
     group.append(svg("rect", { x: left + n * step, y: top, width: step, height: height - bottom - top, class: "hit" }));
@@ -44,15 +52,14 @@ export function stackedColumns({ name, columns, height = 190, format = usd, widt
       );
     }
     if (n % shown === 0) group.append(svg("text", { x: x + bar / 2, y: height - 7, class: "tick middle" }, column.label));
-    if (onpick) group.addEventListener("click", () => onpick(n));
     drawing.append(group);
   });
   return drawing;
 }
 
 // What is left of a limit after each call; `levels` are lines across, `reserve` the band kept back.
-export function burnDown({ name, limit, left: remaining, levels, reserve, marks, format = usd, width = 760, height = 190 }) {
-  const edge = 52;
+export function burnDown({ name, limit, left: remaining, levels, reserve, marks, format = usd, axis = format === usd ? axisUsd : format, width = roomFor(12), height = 210 }) {
+  const edge = 48;
   const bottom = 24;
   const top = 20;
   const lowest = Math.min(0, ...remaining);
@@ -64,7 +71,7 @@ export function burnDown({ name, limit, left: remaining, levels, reserve, marks,
   for (const at of ticks(limit)) {
     drawing.append(
       svg("line", { x1: edge, x2: width, y1: y(at), y2: y(at), class: "grid" }),
-      svg("text", { x: edge - 7, y: y(at) + 3.5, class: "tick end" }, format(at)),
+      svg("text", { x: edge - 7, y: y(at) + 3.5, class: "tick end" }, axis(at)),
     );
   }
   if (reserve > 0) {
@@ -92,7 +99,7 @@ export function burnDown({ name, limit, left: remaining, levels, reserve, marks,
       svg("path", { d: `M${x(mark.at)} 3l5.5 9h-11z`, class: `mark ${mark.kind}` }, svg("title", {}, mark.text)),
     );
   }
-  const shown = Math.max(1, Math.ceil(remaining.length / 12));
+  const shown = Math.max(1, Math.ceil(remaining.length / (width / 62)));
   remaining.forEach((_, n) => {
     if (n % shown === 0) drawing.append(svg("text", { x: x(n), y: height - 7, class: "tick middle" }, n === 0 ? "start" : String(n)));
   });

@@ -1,6 +1,6 @@
 // Two tasks side by side: the same scale for both, and the differences in figures.
 
-import { legend, stackedColumns } from "./charts.js";
+import { legend, roomFor, stackedColumns } from "./charts.js";
 import { figure, h, table } from "./dom.js";
 import { count, exactUsd, grouped, seconds, usd } from "./format.js";
 import { COMPONENT_NAMES } from "./overview.js";
@@ -65,7 +65,7 @@ function byStep(left, right) {
       const taken = parts.reduce((total, part) => total + part.value, 0);
       return { label: step ? String(step.number) : "", parts, marks: step?.marks ?? [], title: `step ${step?.number ?? "–"}: ${count(taken)} tokens, ${usd(step?.nusd ?? 0)}` };
     });
-  const draw = (side) => h("div", { class: "half" }, h("p", { class: "note" }, side.task.task_id), stackedColumns({ name: `Tokens by step of ${side.task.task_id}`, columns: scaled(columns(side), most), format: count, height: 170 }));
+  const draw = (side) => h("div", { class: "half" }, h("p", { class: "note" }, side.task.task_id), stackedColumns({ name: `Tokens by step of ${side.task.task_id}`, columns: scaled(columns(side), most), format: count, height: 170, width: roomFor(12) }));
   const names = new Set([...left.steps, ...right.steps].flatMap((step) => partsOf(step).filter((part) => part.value).map((part) => part.name)));
   const shown = left.steps.length || right.steps.length ? partsOf((left.steps[0] ?? right.steps[0])).filter((part) => names.has(part.name)) : [];
   return figure("Tokens by step", "Both to the same scale.", h("div", {}, draw(left), draw(right), legend(shown.map((part) => ({ name: COMPONENT_NAMES[part.name], colour: part.colour })))), null, { class: "wide" });

@@ -11,6 +11,13 @@ export function usd(nusd) {
   return `${sign}$${Number(size.toPrecision(3)).toFixed(Math.min(9, 2 - Math.floor(Math.log10(size))))}`;
 }
 
+// For an axis: no more digits than its steps need.
+export function axisUsd(nusd) {
+  const value = nusd / 1e9;
+  if (Math.abs(value) >= 1000) return `$${count(value)}`;
+  return `$${Number(value.toPrecision(4)).toLocaleString("en-US", { maximumFractionDigits: 9 })}`;
+}
+
 export function exactUsd(nusd) {
   const sign = nusd < 0 ? "-" : "";
   const digits = String(Math.abs(Math.round(nusd))).padStart(10, "0");

@@ -3,7 +3,7 @@
 import { COMPONENTS, FINISHED } from "./book.js";
 import { divergingBars, legend, partsBar, stackedColumns } from "./charts.js";
 import { figure, h, table } from "./dom.js";
-import { count, day, exactUsd, hour, moment, percent, plural, usd } from "./format.js";
+import { count, day, exactUsd, grouped, hour, moment, percent, plural, usd } from "./format.js";
 
 export const LEVERS = {
   saved_prompt_cache: "Prompt cache",
@@ -28,7 +28,7 @@ export function keyFigures(book, mask, sums) {
     { key: "spend", name: "Spent", text: usd(sums.nusd), value: sums.nusd, note: `${plural(sums.calls, "call")} in ${plural(tasks, "task")}`, title: exactUsd(sums.nusd) },
     { key: "per-task", name: "Per task", text: tasks ? usd(sums.nusd / tasks) : "–", value: tasks ? sums.nusd / tasks : 0, note: "mean" },
     { key: "per-resolved", name: "Per answered task", text: resolved ? usd(sums.nusd / resolved) : "–", value: resolved ? sums.nusd / resolved : 0, note: "all spending, failures too" },
-    { key: "answered", name: "Answered", text: percent(resolved, ended), value: resolved, note: `${plural(outcomes.landed ?? 0, "landed", "landed")}, ${plural((outcomes.exhausted ?? 0) + (outcomes.failed ?? 0), "not", "not")}` },
+    { key: "answered", name: "Answered", text: percent(resolved, ended), value: resolved, note: `${grouped(outcomes.landed ?? 0, 0)} landed, ${grouped((outcomes.exhausted ?? 0) + (outcomes.failed ?? 0), 0)} without an answer` },
     { key: "cached", name: "Input from cache", text: percent(sums.cached, sums.input), value: sums.cached, note: `of ${count(sums.input)} tokens` },
     { key: "escalated", name: "Escalated calls", text: percent(sums.escalations, sums.calls), value: sums.escalations, note: plural(sums.escalations, "call") },
   ];
@@ -49,8 +49,8 @@ export function keyFigures(book, mask, sums) {
   );
 }
 
-export function spending(book, mask, colours) {
-  const { from, width, length, models } = book.overTime(mask);
+export function spending(book, cells, colours) {
+  const { from, width, length, models } = book.overTime(cells);
   const order = [...models.keys()].sort((a, b) => colours[a] - colours[b]);
   const at = (n) => from + n * width;
   const label = (n) => (width < 86400 ? hour(at(n)) : day(at(n)));
@@ -77,8 +77,8 @@ export function spending(book, mask, colours) {
 const MOST_ROWS = 12;
 const MOST_MODELS = 5;
 
-export function whereItGoes(book, mask, tag, pickers) {
-  const { rows, models } = book.matrix(mask, tag);
+export function whereItGoes(book, cells, tag, pickers) {
+  const { rows, models } = book.matrix(cells, tag);
   const title = "Where the money goes";
   if (!rows.length) return figure(title, null, nothing("Nothing was spent here."), null, { beside: pickers });
   const shown = models.slice(0, MOST_MODELS);
@@ -135,9 +135,9 @@ export function composition(sums) {
 export function alerts(book) {
   const title = "Alerts";
   const found = book.facts.alerts;
-  if (!found) return figure(title, null, nothing("Alerts are not evaluated here; run `agentkit alerts check`."), null);
+  if (!found) return null;
   const firing = found.filter((alert) => alert.firing);
-  if (!firing.length) return figure(title, null, h("p", { class: "quiet" }, `All ${found.length} rules are quiet.`), null);
+  if (!firing.length) return h("p", { class: "quiet", id: "quiet" }, `All ${found.length} alert rules are quiet.`);
   return figure(
     title,
     `${firing.length} of ${plural(found.length, "rule")} firing, over the whole ledger.`,
@@ -146,7 +146,7 @@ export function alerts(book) {
         h("strong", {}, alert.name), h("span", { class: "alert-figures" }, alert.text), h("p", {}, alert.advice),
         alert.tasks?.length > 0 && h("p", { class: "alert-tasks" }, "Tasks: ", alert.tasks.slice(0, 3).map((id, n) => [n ? ", " : "", h("a", { href: `#task=${encodeURIComponent(id)}` }, id)]))))),
     null,
-    { class: "attention" },
+    { class: "attention full" },
   );
 }
 

@@ -1,6 +1,6 @@
 // One task: what it cost, step by step, against its limits, and why.
 
-import { burnDown, legend, stackedColumns } from "./charts.js";
+import { burnDown, legend, roomFor, stackedColumns } from "./charts.js";
 import { figure, h, replace, table } from "./dom.js";
 import { count, exactUsd, grouped, moment, percent, plural, seconds, usd } from "./format.js";
 import { COMPONENT_NAMES, nothing } from "./overview.js";
@@ -79,7 +79,7 @@ function timeline(steps) {
   return figure(
     title,
     "What was sent, by our own count, and what came back. ▲ marks a step that went to a dearer model, ◆ the landing.",
-    h("div", {}, stackedColumns({ name: `${title}, in parts by component`, columns, format: count, every: Math.max(1, Math.ceil(steps.length / 20)) }),
+    h("div", {}, stackedColumns({ name: `${title}, in parts by component`, columns, format: count, width: roomFor(12), every: Math.max(1, Math.ceil(steps.length / (roomFor(12) / 30))) }),
       legend(shown.map((part) => ({ name: COMPONENT_NAMES[part.name], colour: part.colour }))),
       escalations(steps)),
     table(title, ["step", "cost", ...shown.map((part) => COMPONENT_NAMES[part.name]), "marks"], rows, { id: "steps-table", right: [false, true, ...shown.map(() => true), false] }),

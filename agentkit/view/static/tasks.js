@@ -20,7 +20,7 @@ const COLUMNS = [
 export class TaskList {
   constructor(onmark) {
     this.order = { key: "at", down: true };
-    this.rows = [];
+    this.rows = new Uint32Array();
     this.marked = new Set();
     this.onmark = onmark;
     this.body = h("tbody");
@@ -35,8 +35,7 @@ export class TaskList {
 
   show(book, mask) {
     this.book = book;
-    this.rows = [];
-    for (let n = 0; n < book.size; n++) if (mask[n]) this.rows.push(n);
+    this.mask = mask;
     this.sort();
     this.tally.textContent = this.rows.length === book.size ? plural(book.size, "task") : `${plural(this.rows.length, "task")} of ${plural(book.size, "task").replace(/ .*/, "")}`;
     this.tally.dataset.value = this.rows.length;
@@ -45,10 +44,10 @@ export class TaskList {
   }
 
   sort() {
-    const { key, down } = this.order;
-    const column = this.book.sums[key] ?? this.book.tasks[key];
-    const sign = down ? -1 : 1;
-    this.rows.sort((a, b) => sign * (column[a] - column[b]) || a - b);
+    const found = new Uint32Array(this.book.size);
+    let size = 0;
+    for (const task of this.book.order(this.order.key, this.order.down)) if (this.mask[task]) found[size++] = task;
+    this.rows = found.subarray(0, size);
   }
 
   drawHead() {
@@ -93,7 +92,7 @@ export class TaskList {
     if (!anew && first === this.first && last === this.last) return;
     const focused = this.body.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     [this.first, this.last] = [first, last];
-    const fresh = this.rows.slice(first, last).map((task, n) => this.row(task, first + n));
+    const fresh = Array.from(this.rows.subarray(first, last), (task, n) => this.row(task, first + n));
     if (!this.rows.length) fresh.push(h("tr", { class: "none" }, h("td", { colspan: COLUMNS.length + 1 }, this.book.size ? "No task fits these filters." : "No tasks yet. The first one appears here as it runs.")));
     replace(this.body, [spacer(first * height), fresh, spacer((this.rows.length - last) * height)]);
     this.scroller.firstChild.setAttribute("aria-rowcount", this.rows.length + 1);
@@ -105,7 +104,7 @@ export class TaskList {
     const id = book.tasks.id[task];
     const cost = book.sums.nusd[task];
     const outcome = book.outcome(task);
-    const tags = book.tags.map((name) => [name, book.tag(name, task)]).filter(([, value]) => value);
+    const tags = book.telling.map((name) => [name, book.tag(name, task)]).filter(([, value]) => value);
     return h("tr", { "aria-rowindex": place + 2, "data-task": id },
       h("td", { class: "pick-cell" }, h("input", { type: "checkbox", "aria-label": `Compare ${id}`, "data-focus": `c${id}`, checked: this.marked.has(id), onchange: (event) => this.mark(id, event.target.checked) })),
       h("td", { class: "at" }, moment(book.tasks.at[task])),

@@ -1,0 +1,1 @@
+"""The page of costs: served on loopback, or written as one file."""
