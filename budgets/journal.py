@@ -120,7 +120,8 @@ class TaskRecord:
     another one without keeping its text. `extensions` is what its limits were raised by, each
     under a name of its own: `nusd`, `tokens`, `fresh_tokens`, `calls`, `seconds`. A subtask has a
     `parent_id`, and took from it `purses` times. `subtasks_nusd` is what ended subtasks cost beside
-    `cost_nusd`, which is that of the task's own calls.
+    `cost_nusd`, which is that of the task's own calls. `landing` is what was kept for the final answer,
+    under the names of `extensions`.
     """
 
     task_id: str
@@ -148,6 +149,7 @@ class TaskRecord:
     parent_id: str | None = None
     purses: int = 0
     subtasks_nusd: int = 0
+    landing: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""

@@ -323,6 +323,7 @@ class Task:
             raise denied(answer)
         self._landing = (answer.reservation_id, answer.worst)
         self._landing_renewed = time.monotonic()
+        self._record = replace(self._record, landing=answer.worst._asdict())
 
     def keep_landing(self) -> None:
         """Renew the lease of the landing reserve once half of it is over."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from agentkit.cli import budget, demo, doctor, models, prices, run, tasks
+from agentkit.cli import budget, demo, doctor, models, prices, run, tasks, view
 from agentkit.cli.faults import fault_of
 from agentkit.cli.screen import emit, note, say
 
@@ -29,6 +29,7 @@ app.command()(run.resume)
 app.command()(demo.demo)
 app.command("tasks")(tasks.tasks)
 app.command()(tasks.show)
+app.command()(view.view)
 app.add_typer(budget.app, name="budget")
 app.add_typer(models.app, name="models")
 app.add_typer(prices.app, name="prices")

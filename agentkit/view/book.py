@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agentkit.budgets.journal import TaskRecord
-from agentkit.budgets.journal_query import COMPONENTS, LEVERS, CallSums, GroupSums, JournalFilter, Key
+from agentkit.budgets.journal_query import (
+    COMPONENTS,
+    LEVERS,
+    CallSums,
+    GroupSums,
+    JournalFilter,
+    Key,
+)
 from agentkit.budgets.store import Store
 from agentkit.view.columns import packed
 
@@ -23,6 +30,8 @@ Alerts = Callable[[], Sequence[Json] | None]
 _KEYS: tuple[Key, ...] = ("task", "model", "scope", "tags", "outcome")
 _EVERY_TASK = 10_000_000
 _MOST_TAGS = 8
+_UNNAMED = "(unknown model)"
+"""The model of a call whose process died before it could say."""
 _RECENT_SECONDS = 900.0
 """How far back a call may have begun that is settled only now."""
 _LEAST_PAUSE_SECONDS = 1.0
@@ -78,7 +87,7 @@ class CostBook:
         self._told: Sequence[Json] | None = None
 
     def packed(self, since_version: int = 0) -> bytes | None:
-        """The columns as `agentkit.view.columns` packs them, or None where nothing changed since that version."""
+        """The packed columns, or None where nothing changed since that version."""
         with self._lock:
             self._look()
             if since_version == self._version:
@@ -131,7 +140,9 @@ class CostBook:
 
     def _look_at_recent(self) -> None:
         where = JournalFilter(since=time.time() - _RECENT_SECONDS)
-        recent = {str(g.key[0]): g.sums for g in self._store.sum_calls(("task",), where, measures="basic")}
+        recent = {
+            str(g.key[0]): g.sums for g in self._store.sum_calls(("task",), where, measures="basic")
+        }
         changed = {task for task, sums in recent.items() if self._recent.get(task) != sums}
         self._recent = recent
         changed |= {task.task_id for task in self._store.tasks(limit=50) if self._is_news(task)}
@@ -163,7 +174,7 @@ class CostBook:
                 row = self._rows[str(task_id)] = self._stray(
                     str(task_id), str(scope), str(tags), str(outcome)
                 )
-            row.cells.append((str(model), sums))
+            row.cells.append((_UNNAMED if model == ":" else str(model), sums))
 
     def _stray(self, task_id: str, scope: str, tags: str, outcome: str) -> _Task:
         """Calls whose task left no record."""
@@ -186,7 +197,9 @@ class CostBook:
         }
         for tag in tags:
             kind = f"tag:{tag}"
-            columns[kind] = [names.number(kind, row.tags[tag]) if tag in row.tags else -1 for row in rows]
+            columns[kind] = [
+                names.number(kind, row.tags[tag]) if tag in row.tags else -1 for row in rows
+            ]
         cells = [(n, model, sums) for n, row in enumerate(rows) for model, sums in row.cells]
         columns["cell.task"] = [n for n, _, _ in cells]
         columns["cell.model"] = [names.number("model", model) for _, model, _ in cells]
@@ -243,4 +256,3 @@ def _tags_by_use(rows: Sequence[_Task]) -> list[str]:
     uses = Counter(tag for row in rows for tag in row.tags)
     order = sorted(uses, key=lambda tag: (tag != "feature", -uses[tag], tag))
     return order[:_MOST_TAGS]
-

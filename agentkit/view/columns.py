@@ -13,7 +13,12 @@ from array import array
 from collections.abc import Mapping, Sequence
 
 _ALIGNED = 8
-_TYPES = (("u1", "B", 0, 2**8), ("u2", "H", 0, 2**16), ("u4", "I", 0, 2**32), ("i4", "i", -(2**31), 2**31))
+_TYPES = (
+    ("u1", "B", 0, 2**8),
+    ("u2", "H", 0, 2**16),
+    ("u4", "I", 0, 2**32),
+    ("i4", "i", -(2**31), 2**31),
+)
 
 
 def packed(head: Mapping[str, object], columns: Mapping[str, Sequence[float]]) -> bytes:
@@ -38,7 +43,7 @@ def _as_bytes(values: Sequence[float]) -> tuple[str, bytes]:
         for name, code, least, end in _TYPES:
             if least <= low and high < end:
                 try:
-                    return name, _little(array(code, values))  # type: ignore[arg-type]  # whole numbers, or the next line
+                    return name, _little(array(code, values))
                 except TypeError:
                     break
     return "f8", _little(array("d", values))

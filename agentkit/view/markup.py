@@ -1,4 +1,4 @@
-"""The page's own text: one HTML document with its style and script inside, and nothing from elsewhere.
+"""The page's own text: one HTML document with style and script inside, nothing from elsewhere.
 
 The script is written as modules. They are joined here, for a module cannot import another from a
 file that was opened from disk, and one document needs one request.
@@ -14,7 +14,18 @@ from functools import cache
 from pathlib import Path
 
 _STATIC = Path(__file__).parent / "static"
-MODULES = ("dom", "format", "book", "charts", "overview", "tasks", "story", "task", "compare", "app")
+MODULES = (
+    "dom",
+    "format",
+    "book",
+    "charts",
+    "overview",
+    "tasks",
+    "story",
+    "task",
+    "compare",
+    "app",
+)
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class) )", re.MULTILINE)
 _HOLE = re.compile(r"\{\{(\w+)\}\}")

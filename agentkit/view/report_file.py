@@ -21,7 +21,10 @@ def write_report(book: CostBook, stories: TaskStories, path: Path, *, most_calls
     figures = book.packed() or b""
     tasks = {task_id: stories.of(task_id) for task_id in book.task_ids(most_calls)}
     detail = json.dumps(tasks, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-    blocks = {"book-data": gzip.compress(figures, mtime=0), "task-data": gzip.compress(detail, mtime=0)}
+    blocks = {
+        "book-data": gzip.compress(figures, mtime=0),
+        "task-data": gzip.compress(detail, mtime=0),
+    }
     text = page_file(blocks).encode()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -68,7 +68,11 @@ class PageServer(ThreadingHTTPServer):
             "/api/task": self._task,
         }
         route = routes.get(path)
-        return _refusal(HTTPStatus.NOT_FOUND, "there is nothing here") if route is None else route(query)
+        return (
+            _refusal(HTTPStatus.NOT_FOUND, "there is nothing here")
+            if route is None
+            else route(query)
+        )
 
     def _page(self, _: Mapping[str, list[str]]) -> Answer:
         text, policy = served_page(secrets.token_urlsafe(18))
@@ -85,12 +89,16 @@ class PageServer(ThreadingHTTPServer):
         task_id = query.get("id", [""])[0]
         found = self.stories.of(task_id)
         if found is None:
-            return _refusal(HTTPStatus.NOT_FOUND, f"there is no task {task_id[:80]!r} in this ledger")
-        return Answer(status=HTTPStatus.OK, body=json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+            return _refusal(
+                HTTPStatus.NOT_FOUND, f"there is no task {task_id[:80]!r} in this ledger"
+            )
+        return Answer(
+            status=HTTPStatus.OK,
+            body=json.dumps(found, ensure_ascii=False).encode(errors="replace"),
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: PageServer
     server_version = "agentkit"
     sys_version = ""
     protocol_version = "HTTP/1.1"
@@ -99,7 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._send(self._answer())
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self._send(self._answer())
+
+    @property
+    def _owner(self) -> PageServer:
+        assert isinstance(self.server, PageServer)  # noqa: S101  for the type checker
+        return self.server
 
     def _answer(self) -> Answer:
         parts = urlsplit(self.path)
@@ -107,9 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_from_here():
             return _refusal(HTTPStatus.FORBIDDEN, "this page answers its own address alone")
         given = query.get("token", [""])[0]
-        if not hmac.compare_digest(given.encode(), self.server.token.encode()):
+        if not hmac.compare_digest(given.encode(), self._owner.token.encode()):
             return _refusal(HTTPStatus.FORBIDDEN, "open the address that agentkit view printed")
-        return self.server.answer(parts.path, query)
+        return self._owner.answer(parts.path, query)
 
     def _is_from_here(self) -> bool:
         """True for this server's own name, asked by no other site."""
@@ -117,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         site = self.headers.get("Sec-Fetch-Site", "none")
         return (
-            host in self.server.hosts
+            host in self._owner.hosts
             and (origin is None or origin == f"http://{host}")
             and (site in ("none", "same-origin") or self._is_a_click(site))
         )

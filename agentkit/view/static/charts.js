@@ -47,7 +47,7 @@ export function stackedColumns({ name, columns, height = 200, format = usd, axis
     for (const mark of column.marks ?? []) {
       const cx = x + bar / 2;
       group.append(
-        svg("path", { d: `M${cx} 3l5.5 9h-11z`, class: `mark ${mark.kind}` }, svg("title", {}, mark.text)),
+        svg("path", { d: shapeOf(mark.kind, cx), class: `mark ${mark.kind}` }, svg("title", {}, mark.text)),
         svg("line", { x1: cx, x2: cx, y1: 13, y2: height - bottom, class: `mark-line ${mark.kind}` }),
       );
     }
@@ -55,6 +55,11 @@ export function stackedColumns({ name, columns, height = 200, format = usd, axis
     drawing.append(group);
   });
   return drawing;
+}
+
+// ▲ for a step up, ◆ for the landing.
+function shapeOf(kind, x) {
+  return kind === "land" ? `M${x} 1.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z` : `M${x} 3l5.5 9h-11z`;
 }
 
 // What is left of a limit after each call; `levels` are lines across, `reserve` the band kept back.
@@ -77,13 +82,13 @@ export function burnDown({ name, limit, left: remaining, levels, reserve, marks,
   if (reserve > 0) {
     drawing.append(
       svg("rect", { x: edge, y: y(reserve), width: width - edge, height: y(0) - y(reserve), class: "reserve", "data-value": reserve }, svg("title", {}, `${format(reserve)} kept for landing`)),
-      svg("text", { x: edge + 8, y: Math.max(y(reserve) - 5, top + 9), class: "tick" }, `landing reserve ${format(reserve)}`),
+      svg("text", { x: width - 4, y: Math.max(y(reserve) - 5, top + 9), class: "tick end" }, `landing reserve ${format(reserve)}`),
     );
   }
   for (const level of levels) {
     drawing.append(
       svg("line", { x1: edge, x2: width, y1: y(level.left), y2: y(level.left), class: "level" }, svg("title", {}, level.text)),
-      svg("text", { x: width - 4, y: y(level.left) - 4, class: "tick end" }, level.text),
+      svg("text", { x: edge + 8, y: y(level.left) - 4, class: "tick" }, level.text),
     );
   }
   // A step line: a call's cost falls due when it settles.
@@ -96,7 +101,7 @@ export function burnDown({ name, limit, left: remaining, levels, reserve, marks,
   for (const mark of marks) {
     drawing.append(
       svg("line", { x1: x(mark.at), x2: x(mark.at), y1: 13, y2: y(lowest), class: `mark-line ${mark.kind}` }),
-      svg("path", { d: `M${x(mark.at)} 3l5.5 9h-11z`, class: `mark ${mark.kind}` }, svg("title", {}, mark.text)),
+      svg("path", { d: shapeOf(mark.kind, x(mark.at)), class: `mark ${mark.kind}` }, svg("title", {}, mark.text)),
     );
   }
   const shown = Math.max(1, Math.ceil(remaining.length / (width / 62)));

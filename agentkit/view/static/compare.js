@@ -43,7 +43,7 @@ function differences(left, right) {
   const rows = measures.map(([label, read, format]) => {
     const [x, y] = [read(left), read(right)];
     const cell = (value) => ({ text: format(value), value, title: label === "cost" ? exactUsd(value) : null });
-    return [label, cell(x), cell(y), { node: h("span", { class: y > x ? "bad" : "good" }, change(x, y, format)), value: y - x }];
+    return [label, cell(x), cell(y), { node: h("span", { class: x === y ? "note" : y > x === (label === "of them cached") ? "good" : "bad" }, change(x, y, format)), value: y - x }];
   });
   return figure("What differs", "The second against the first.", table("What differs", ["", linked(left), linked(right), "difference"], rows, { id: "compare-table" }), null, { class: "wide" });
 }

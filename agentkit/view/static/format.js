@@ -38,6 +38,7 @@ export function grouped(number, digits) {
 export function percent(part, whole) {
   if (!whole) return "–";
   const value = (100 * part) / whole;
+  if (value === 0) return "0%";
   if (value > 0 && value < 0.1) return "<0.1%";
   return `${value.toFixed(value < 10 ? 1 : 0)}%`;
 }

@@ -39,7 +39,7 @@ export function modelOf(call) {
 // The limits of a task that can be drawn: what is left after each of its calls, in order.
 export function limitsOf(task, calls, events) {
   const budget = task.budget ?? {};
-  const more = task.extensions ?? {};
+  const more = extendedBy(task);
   const found = [];
   const add = (name, dimension, limit, spent, format) => {
     if (limit === null || limit === undefined || !(limit > 0)) return;
@@ -55,6 +55,15 @@ export function limitsOf(task, calls, events) {
   return found;
 }
 
+// What the limits were raised by, over all extensions.
+export function extendedBy(task) {
+  const sums = {};
+  for (const amounts of Object.values(task.extensions ?? {})) {
+    for (const [name, amount] of Object.entries(amounts)) sums[name] = (sums[name] ?? 0) + Number(amount);
+  }
+  return sums;
+}
+
 function withMore(limit, more) {
   return limit === null || limit === undefined ? null : Number(limit) + (more ?? 0);
 }
@@ -66,7 +75,7 @@ function levelsOf(budget, limit) {
 
 // What was kept for the landing: the task's record says it, else what was held when it landed.
 function reserveOf(task, events, dimension) {
-  const kept = task.landing_reserve?.[dimension];
+  const kept = task.landing?.[dimension];
   if (kept) return kept;
   const told = events.find((event) => event.kind === "budget_landing" && event.data?.dimension === dimension);
   return told?.data.held ?? 0;

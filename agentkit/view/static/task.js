@@ -2,9 +2,9 @@
 
 import { burnDown, legend, roomFor, stackedColumns } from "./charts.js";
 import { figure, h, replace, table } from "./dom.js";
-import { count, exactUsd, grouped, moment, percent, plural, seconds, usd } from "./format.js";
+import { axisUsd, count, exactUsd, grouped, moment, percent, plural, seconds, usd } from "./format.js";
 import { COMPONENT_NAMES, nothing } from "./overview.js";
-import { cameTo, limitsOf, marksOf, modelOf, partsOf, stepsOf } from "./story.js";
+import { cameTo, extendedBy, limitsOf, marksOf, modelOf, partsOf, stepsOf } from "./story.js";
 import { chip } from "./tasks.js";
 
 export function taskView({ task, calls, events, texts }) {
@@ -18,7 +18,7 @@ export function taskView({ task, calls, events, texts }) {
       timeline(steps),
       burning(task, ordered, events),
       callTable(ordered),
-      eventList(events),
+      eventList(events, task),
       textPanel(texts, steps)),
   );
 }
@@ -29,7 +29,7 @@ export function costOf(task, calls) {
 
 function heading(task, calls) {
   const cost = costOf(task, calls);
-  const limit = task.budget?.usd ? Math.round(Number(task.budget.usd) * 1e9) + (task.extensions?.nusd ?? 0) : null;
+  const limit = task.budget?.usd ? Math.round(Number(task.budget.usd) * 1e9) + (extendedBy(task).nusd ?? 0) : null;
   const unknown = calls.filter((call) => call.cost_source === "unknown" && call.status !== "rejected").length;
   const input = calls.reduce((sum, call) => sum + call.usage.input_tokens, 0);
   const cached = calls.reduce((sum, call) => sum + call.usage.cache_read_tokens, 0);
@@ -51,11 +51,13 @@ function heading(task, calls) {
     h("h1", { tabindex: -1, id: "view-title" }, h("span", { class: "mono" }, task.task_id), chip(task.outcome ?? "running")),
     h("p", { class: "cost-line" },
       h("span", { class: "big", "data-figure": "task-cost", "data-value": cost, title: exactUsd(cost) }, usd(cost)),
-      limit ? h("span", { class: "note" }, `of ${usd(limit)} (${percent(cost, limit)})`) : h("span", { class: "note" }, "no limit in money"),
+      limit ? h("span", { class: "note" }, `of ${axisUsd(limit)} (${percent(cost, limit)})`) : h("span", { class: "note" }, "no limit in money"),
       unknown > 0 && h("span", { class: "note bad" }, `and ${plural(unknown, "call")} at prices nobody knows`),
+      task.subtasks_nusd > 0 && h("span", { class: "note" }, `and ${usd(task.subtasks_nusd)} in subtasks`),
       task.unconfirmed_nusd > 0 && h("span", { class: "note bad" }, `${usd(task.unconfirmed_nusd)} of it is a worst case`)),
     limit && h("div", { class: "meter", role: "img", "aria-label": `${percent(cost, limit)} of the limit` }, h("span", { class: cost > limit ? "over" : "", vars: { "--share": Math.min(1, cost / limit).toFixed(4) } })),
-    task.reason && h("p", { class: "reason" }, task.reason),
+    task.parent_id && h("p", { class: "note" }, "Subtask of ", h("a", { href: `#task=${encodeURIComponent(task.parent_id)}`, class: "mono" }, task.parent_id)),
+    task.reason && h("p", { class: "reason" }, ofThisTask(task.reason, task)),
     h("dl", { class: "facts" }, facts.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text)))),
     h("p", { class: "labels" }, h("span", { class: "scope" }, task.scope), tags.map(([name, value]) => h("span", { class: "tag" }, `${name}=${value}`))),
   );
@@ -93,6 +95,11 @@ function escalations(steps) {
   return h("ol", { class: "marks" }, marks.map((mark) => h("li", { class: mark.kind }, mark.text)));
 }
 
+// A task's own path is its scope and a long id.
+function ofThisTask(text, task) {
+  return text.replaceAll(`${task.scope}/~${task.task_id}`, "this task");
+}
+
 function burning(task, calls, events) {
   const title = "What was left of the budget";
   const limits = limitsOf(task, calls, events);
@@ -107,7 +114,9 @@ function burning(task, calls, events) {
       h("details", { class: "behind" }, h("summary", {}, "Show as a table"), table(title, ["after", "left", "spent"], rows, { id: "burn-table" })),
     ]);
   };
-  choose(limits[0]);
+  // The one that binds first: the least is left of it.
+  const leftOf = (limit) => Math.min(...limit.left) / limit.limit;
+  choose(limits.reduce((tightest, limit) => (leftOf(limit) < leftOf(tightest) ? limit : tightest)));
   return figure(title, "After each call, in the order of their start.", place, null, { class: "wide", beside: limits.length > 1 ? buttons : null });
 }
 
@@ -136,10 +145,10 @@ function callTable(calls) {
   return figure("Calls", null, rows.length ? table("Calls", head, rows, { id: "calls-table", right }) : nothing("None yet."), null, { class: "wide" });
 }
 
-function eventList(events) {
+function eventList(events, task) {
   if (!events.length) return null;
   return figure("Events", null, h("ol", { class: "events" }, events.map((event) =>
-    h("li", {}, h("span", { class: "note" }, event.step ? `step ${event.step}` : moment(event.at)), h("span", {}, event.text)))), null, { class: "wide" });
+    h("li", {}, h("span", { class: "note" }, event.step ? `step ${event.step}` : moment(event.at)), h("span", {}, ofThisTask(event.text, task))))), null, { class: "wide" });
 }
 
 function textPanel(texts, steps) {
