@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-SIZES = {"phone": (390, 844), "desktop": (1360, 900)}
+SIZES = {"phone": (390, 844), "laptop": (1160, 800), "desktop": (1360, 900)}
 T = TypeVar("T")
 
 
@@ -55,12 +55,18 @@ def look_as(driver: Chrome, *, size: str = "desktop", scheme: str = "light") -> 
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
-def picture(driver: Chrome) -> bytes:
-    """The page as a PNG, from its top, as high as it is but for very long ones."""
+def picture(driver: Chrome, *, most_height: int = 2400) -> bytes:
+    """The page as a PNG, from its top, as high as it is up to `most_height`."""
     import base64
 
     page = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-    clip = {"x": 0, "y": 0, "width": page["width"], "height": min(page["height"], 2400), "scale": 1}
+    clip = {
+        "x": 0,
+        "y": 0,
+        "width": page["width"],
+        "height": min(page["height"], most_height),
+        "scale": 1,
+    }
     shot = driver.execute_cdp_cmd(
         "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
     )
