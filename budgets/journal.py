@@ -120,8 +120,8 @@ class TaskRecord:
     another one without keeping its text. `extensions` is what its limits were raised by, each
     under a name of its own: `nusd`, `tokens`, `fresh_tokens`, `calls`, `seconds`. A subtask has a
     `parent_id`, and took from it `purses` times. `subtasks_nusd` is what ended subtasks cost beside
-    `cost_nusd`, which is that of the task's own calls. `landing` is what was kept for the final answer,
-    under the names of `extensions`.
+    `cost_nusd`, which is that of the task's own calls. `landing` is what was kept for the final
+    answer, under the names of `extensions`.
     """
 
     task_id: str

@@ -146,7 +146,7 @@ function drawFilters() {
   const focused = document.activeElement?.id;
   const change = (set) => (event) => { set(event.target.value); apply(); };
   const select = (id, label, values, current, set) =>
-    h("label", { class: "picker" }, h("span", {}, label), h("select", { id, onchange: change(set) }, h("option", { value: "" }, "all"), values.map((value) => h("option", { value, selected: value === current }, value || "running"))));
+    h("label", { class: "picker" }, h("span", { class: "unseen" }, label), h("select", { id, class: current ? "chosen" : "", onchange: (event) => { event.target.className = event.target.value ? "chosen" : ""; change(set)(event); } }, h("option", { value: "" }, `any ${label}`), values.map((value) => h("option", { value, selected: value === current }, value || "running"))));
   const outcomes = book.names.outcome.map((text) => text || "running");
   const open = byId("more-filters")?.open ?? window.innerWidth > 720;
   replace(bar, [
