@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentkit.view.columns import packed
@@ -26,12 +26,14 @@ def unpack(body: bytes) -> tuple[dict[str, Any], dict[str, list[float]]]:
     return head, columns
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.text(max_size=5),
-        st.lists(st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False))),
+        st.lists(st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False)), max_size=9),
+        max_size=4,
     ),
-    st.text(),
+    st.text(max_size=9),
 )
 def test_any_columns_come_back(columns: dict[str, list[float]], text: str) -> None:
     head, found = unpack(packed({"told": text.encode(errors="replace").decode()}, columns))

@@ -26,10 +26,10 @@ export function keyFigures(book, mask, sums) {
   const ended = tasks - (outcomes.running ?? 0);
   const tiles = [
     { key: "spend", name: "Spent", text: usd(sums.nusd), value: sums.nusd, note: `${plural(sums.calls, "call")} in ${plural(tasks, "task")}`, title: exactUsd(sums.nusd) },
-    { key: "per-task", name: "Per task", text: tasks ? usd(sums.nusd / tasks) : "–", value: tasks ? sums.nusd / tasks : 0, note: "mean" },
-    { key: "per-resolved", name: "Per answered task", text: resolved ? usd(sums.nusd / resolved) : "–", value: resolved ? sums.nusd / resolved : 0, note: "all spending, failures too" },
-    { key: "answered", name: "Answered", text: percent(resolved, ended), value: resolved, note: `${grouped(outcomes.landed ?? 0, 0)} landed, ${grouped((outcomes.exhausted ?? 0) + (outcomes.failed ?? 0), 0)} without an answer` },
-    { key: "cached", name: "Input from cache", text: percent(sums.cached, sums.input), value: sums.cached, note: `of ${count(sums.input)} tokens` },
+    { key: "per-task", name: "Per task", text: tasks ? usd(sums.nusd / tasks) : "–", value: tasks ? sums.nusd / tasks : 0, note: "mean of all" },
+    { key: "per-resolved", name: "Per answer", text: resolved ? usd(sums.nusd / resolved) : "–", value: resolved ? sums.nusd / resolved : 0, note: "failures paid too" },
+    { key: "answered", name: "Answered", text: percent(resolved, ended), value: resolved, note: `${grouped(outcomes.landed ?? 0, 0)} landed, ${grouped((outcomes.exhausted ?? 0) + (outcomes.failed ?? 0), 0)} without` },
+    { key: "cached", name: "Cached input", text: percent(sums.cached, sums.input), value: sums.cached, note: `of ${count(sums.input)} tokens` },
     { key: "escalated", name: "Escalated calls", text: percent(sums.escalations, sums.calls), value: sums.escalations, note: plural(sums.escalations, "call") },
   ];
   if (sums.unconfirmed > 0) {
