@@ -8,7 +8,7 @@ from dataclasses import replace
 from agentkit.budgets.amount import Amount
 from agentkit.budgets.conformance_bench import Bench, call_of
 from agentkit.budgets.journal import CallRecord, Outcome, TaskRecord
-from agentkit.budgets.journal_query import JournalFilter, Key, sum_records
+from agentkit.budgets.journal_query import JournalFilter, Key, sum_records, sum_task_groups
 from agentkit.budgets.usage import Usage
 
 _KEYS: tuple[tuple[Key, ...], ...] = (
@@ -44,6 +44,8 @@ def sums_are_those_of_the_records(bench: Bench) -> None:
         taken = [each for each in written if where.takes(*each)]
         scanned = sorted(call.call_id for call in bench.store.scan_calls(where))
         bench.equal(scanned, sorted(call.call_id for call, _ in taken), f"what {where} takes")
+        tasks = sum_task_groups(sum_records(taken, ("tags", "outcome", "task")))
+        bench.equal(bench.store.sum_tasks(("tags", "outcome"), where), tasks, f"tasks of {where}")
         for by in _KEYS:
             sums = bench.store.sum_calls(by, where)
             bench.equal(sums, sum_records(taken, by), f"the sums by {by} of {where}")

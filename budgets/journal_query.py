@@ -38,6 +38,8 @@ LEVERS: tuple[Lever, ...] = (
     "prompt_cache", "routing", "semantic_cache", "pruning", "provisioning", "summary", "batch",
 )  # fmt: skip
 
+TaskKey = Literal["tags", "scope", "outcome"]
+"""What tasks are grouped by: what all calls of a task have in common."""
 Measures = Literal["basic", "all"]
 
 
@@ -108,13 +110,13 @@ class CallSums(NamedTuple):
     cache_write_1h_tokens: int = 0
     output_tokens: int = 0
     escalations: int = 0
+    estimated_tokens: int = 0
+    reported_tokens: int = 0
     reasoning_tokens: int = 0
     latency_ms: int = 0
     retries: int = 0
     turned_down: int = 0
     cache_answers: int = 0
-    estimated_tokens: int = 0
-    reported_tokens: int = 0
     tools_offered: int = 0
     tools_called: int = 0
     system: int = 0
@@ -149,6 +151,16 @@ class GroupSums(NamedTuple):
     sums: CallSums
 
 
+class TaskGroup(NamedTuple):
+    """Tasks with at least one call that is meant: how many, what they cost, and the sum of the
+    squares of what each cost (nano-USD, as a float), from which its spread follows."""
+
+    key: tuple[str | int, ...]
+    tasks: int
+    cost_nusd: int
+    cost_squares: float
+
+
 BASIC = CallSums._fields[: CallSums._fields.index("reasoning_tokens")]
 
 
@@ -173,6 +185,17 @@ def sum_records(
     if dearest is not None:
         found = sorted(found, key=lambda group: -group.sums.cost_nusd)[:dearest]
     return found
+
+
+def sum_task_groups(groups: Iterable[GroupSums]) -> list[TaskGroup]:
+    """Tasks by group from the sums of each; the last value of each key names the task."""
+    found: dict[tuple[str | int, ...], TaskGroup] = {}
+    for group in groups:
+        key, cost = group.key[:-1], group.sums.cost_nusd
+        known = found.get(key, TaskGroup(key, 0, 0, 0.0))
+        squares = known.cost_squares + float(cost) * cost
+        found[key] = TaskGroup(key, known.tasks + 1, known.cost_nusd + cost, squares)
+    return [found[key] for key in sorted(found)]
 
 
 def measured(call: CallRecord) -> CallSums:

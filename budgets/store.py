@@ -18,6 +18,8 @@ from agentkit.budgets.journal_query import (
     JournalFilter,
     Key,
     Measures,
+    TaskGroup,
+    TaskKey,
 )
 from agentkit.budgets.scope import Scope
 
@@ -210,6 +212,12 @@ class Store(Protocol):
         dearest: int | None = None,
     ) -> list[GroupSums]:
         """The sums of those calls by group, as `sum_records` makes them; no group is empty."""
+        ...
+
+    def sum_tasks(
+        self, by: Sequence[TaskKey] = (), where: JournalFilter = EVERYTHING
+    ) -> list[TaskGroup]:
+        """The tasks of those calls by group, in the order of their keys."""
         ...
 
     def events(self, task_id: str) -> list[EventRecord]:

@@ -17,7 +17,10 @@ from agentkit.budgets.journal_query import (
     JournalFilter,
     Key,
     Measures,
+    TaskGroup,
+    TaskKey,
     sum_records,
+    sum_task_groups,
 )
 from agentkit.budgets.loss import OnLoss, StateLoss
 from agentkit.budgets.scope import Scope
@@ -170,6 +173,11 @@ class RedisStore:
         dearest: int | None = None,
     ) -> list[GroupSums]:
         return sum_records(self._matching(where), by, dearest=dearest)
+
+    def sum_tasks(
+        self, by: Sequence[TaskKey] = (), where: JournalFilter = EVERYTHING
+    ) -> list[TaskGroup]:
+        return sum_task_groups(self.sum_calls((*by, "task"), where))
 
     def events(self, task_id: str) -> list[EventRecord]:
         return self._drive(self._tasks.events(task_id))

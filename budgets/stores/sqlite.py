@@ -27,6 +27,8 @@ from agentkit.budgets.journal_query import (
     JournalFilter,
     Key,
     Measures,
+    TaskGroup,
+    TaskKey,
 )
 from agentkit.budgets.scope import Scope
 from agentkit.budgets.store import Account, Denial, Grant, Settlement
@@ -34,6 +36,7 @@ from agentkit.budgets.stores.sqlite_facts import (
     backfill,
     condition_of,
     sum_facts,
+    sum_tasks,
 )
 from agentkit.budgets.stores.sqlite_rows import (
     denial_of,
@@ -344,6 +347,16 @@ class SqliteStore:
             db.execute("BEGIN")
             try:
                 return sum_facts(db, by, where, measures, dearest)
+            finally:
+                db.execute("COMMIT")
+
+    def sum_tasks(
+        self, by: Sequence[TaskKey] = (), where: JournalFilter = EVERYTHING
+    ) -> list[TaskGroup]:
+        with self._read() as db:
+            db.execute("BEGIN")
+            try:
+                return sum_tasks(db, by, where)
             finally:
                 db.execute("COMMIT")
 

@@ -19,6 +19,8 @@ from agentkit.budgets.journal_query import (
     JournalFilter,
     Key,
     Measures,
+    TaskGroup,
+    TaskKey,
     at_ms,
     is_escalated,
     measured,
@@ -38,9 +40,11 @@ FACT_SCHEMA = (
     + ", ".join(f"{name} INTEGER NOT NULL" for name in _COLUMNS[1:])
     + ")",
     "CREATE INDEX IF NOT EXISTS fact_time ON fact (at_ms)",
-    "CREATE INDEX IF NOT EXISTS fact_task ON fact (task)",
+    "CREATE INDEX IF NOT EXISTS fact_task ON fact (task, tags, outcome, scope, at_ms, cost_nusd)",
 )
-_WRITE = f"INSERT OR REPLACE INTO fact VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
+_WRITE = (
+    f"INSERT OR REPLACE INTO fact ({', '.join(_COLUMNS)}) VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
+)
 _BACKFILLED_AT_ONCE = 1000
 _ASKED_AT_ONCE = 500
 _EXPRESSIONS: dict[str, str] = {"hour": "at_ms / 3600000", "day": "at_ms / 86400000"}
@@ -117,6 +121,27 @@ def sum_facts(
         for row in rows
     ]
     return sorted(groups) if dearest is None else groups
+
+
+def sum_tasks(
+    db: sqlite3.Connection, by: Sequence[TaskKey], where: JournalFilter
+) -> list[TaskGroup]:
+    """The tasks of the calls that are meant, in the order of their keys."""
+    condition, values = condition_of(where)
+    each = f"SELECT {', '.join([*by, 'SUM(cost_nusd) AS cost'])} FROM fact "  # noqa: S608  # names of ours, values are bound
+    rows = db.execute(
+        f"SELECT {', '.join([*by, 'COUNT(*)', 'SUM(cost)', 'SUM(1.0 * cost * cost)'])} "  # noqa: S608  # as above
+        f"FROM ({each} WHERE {condition} GROUP BY task)"
+        + (f" GROUP BY {', '.join(by)}" if by else ""),
+        values,
+    ).fetchall()
+    texts = [_texts(db, name, {row[at] for row in rows}) for at, name in enumerate(by)]
+    cut = len(by)
+    return sorted(
+        TaskGroup(tuple(texts[at][row[at]] for at in range(cut)), *row[cut:])
+        for row in rows
+        if row[cut]
+    )
 
 
 def condition_of(where: JournalFilter) -> tuple[str, list[Any]]:
