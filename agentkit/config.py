@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -81,6 +81,39 @@ class PricesSection(_Section):
     file: str | None = None
 
 
+class AlertSection(_Section):
+    """`[alerts.NAME]`: one rule's threshold and floor, or `off = true`."""
+
+    threshold: float | None = Field(default=None, ge=0)
+    floor: float | None = Field(default=None, ge=0)
+    off: bool = False
+
+
+class AlertsSection(_Section):
+    """`[alerts]`: what a day may cost, where no scope has a limit for a day, and the rules."""
+
+    day_usd: Decimal | None = Field(default=None, gt=0)
+    daily_spend: AlertSection = AlertSection()
+    cost_per_request: AlertSection = AlertSection()
+    cache_hit_rate: AlertSection = AlertSection()
+    user_concentration: AlertSection = AlertSection()
+    feature_concentration: AlertSection = AlertSection()
+    budget_80: AlertSection = AlertSection()
+    budget_100: AlertSection = AlertSection()
+    burn_rate: AlertSection = AlertSection()
+    escalation_rate: AlertSection = AlertSection()
+    unknown_prices: AlertSection = AlertSection()
+    estimate_error: AlertSection = AlertSection()
+    cost_per_resolved_task: AlertSection = AlertSection()
+
+    def changes(self) -> Iterator[tuple[str, AlertSection]]:
+        """The rules by name."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, AlertSection):
+                yield name, value
+
+
 class Project(_Section):
     """A project file. `folder` is where its relative paths begin; `path` is None without a file."""
 
@@ -93,6 +126,7 @@ class Project(_Section):
     checkpoint: AddressSection = AddressSection()
     trace: TraceSection = TraceSection()
     prices: PricesSection = PricesSection()
+    alerts: AlertsSection = AlertsSection()
     models: dict[str, dict[str, Any]] = {}
 
 
@@ -152,6 +186,7 @@ _TABLES: Mapping[str, type[_Section] | None] = {
     "checkpoint": AddressSection,
     "trace": TraceSection,
     "prices": PricesSection,
+    "alerts": AlertsSection,
     "models": None,
 }
 

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from agentkit.cli import budget, demo, doctor, models, prices, run, tasks, view
+from agentkit.cli import (
+    alerts,
+    budget,
+    demo,
+    doctor,
+    export,
+    models,
+    prices,
+    report,
+    run,
+    tasks,
+    view,
+    why,
+)
 from agentkit.cli.faults import fault_of
 from agentkit.cli.screen import emit, note, say
 
@@ -30,6 +43,15 @@ app.command()(demo.demo)
 app.command("tasks")(tasks.tasks)
 app.command()(tasks.show)
 app.command()(view.view)
+app.command()(why.why)
+app.command()(why.diff)
+app.command()(report.report)
+app.command("unit-costs")(report.unit_costs)
+app.command()(report.top)
+app.command()(report.savings)
+app.command()(export.export)
+app.command()(alerts.metrics)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(budget.app, name="budget")
 app.add_typer(models.app, name="models")
 app.add_typer(prices.app, name="prices")
@@ -60,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status.
 
     0 answered or done, 1 failed, 2 wrong use or settings, 3 the budget was used up, 130
-    interrupted.
+    interrupted, 4 an alert fires.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given

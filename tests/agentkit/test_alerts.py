@@ -1,4 +1,4 @@
-"""Alert rules: each fires on the journal and in Prometheus alike, and is quiet where it should be."""
+"""Alert rules: each fires on the journal and in Prometheus alike, and is quiet elsewhere."""
 
 from __future__ import annotations
 
