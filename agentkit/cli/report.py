@@ -230,13 +230,20 @@ def _shown(sums: CallSums) -> dict[str, str]:
 
     cached = sums.cache_read_tokens / sums.input_tokens if sums.input_tokens else 0.0
     return {
-        "calls": f"{sums.calls:,}", "cost": money(sums.cost_nusd),
+        "calls": f"{sums.calls:,}", "cost": _cost(sums),
         "unconfirmed": money(sums.unconfirmed_nusd) if sums.unconfirmed_nusd else "-",
         "unknown_calls": f"{sums.unknown_calls:,}" if sums.unknown_calls else "-",
         "input_tokens": format_count(sums.input_tokens), "cached": f"{cached:.0%}",
         "output_tokens": format_count(sums.output_tokens),
         "escalations": f"{sums.escalations:,}" if sums.escalations else "-",
     }  # fmt: skip
+
+
+def _cost(sums: CallSums) -> str:
+    """A cost; what nobody knows is never 0."""
+    if not sums.unknown_calls:
+        return money(sums.cost_nusd)
+    return f"{money(sums.cost_nusd)} + $?" if sums.cost_nusd else "$?"
 
 
 def _unit_facts(unit: UnitCost) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,11 +28,16 @@ def write_jsonl(store: Store, file: TextIO, where: JournalFilter = EVERYTHING) -
 def write_parquet(store: Store, path: Path, where: JournalFilter = EVERYTHING) -> int:
     """Write a row a call; how many were written. Raises ExtraMissing without pyarrow."""
     try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        pa: Any = import_module("pyarrow")  # it has no types
+        pq: Any = import_module("pyarrow.parquet")
     except ImportError as error:
         raise ExtraMissing(what="a Parquet export", extra="parquet") from error
-    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    kinds: dict[type, Any] = {
+        str: pa.string(),
+        int: pa.int64(),
+        float: pa.float64(),
+        bool: pa.bool_(),
+    }
     schema = pa.schema([(name, kinds[kind]) for name, kind in _COLUMNS.items()])
     written = 0
     calls = _facts(store, where)
