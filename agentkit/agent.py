@@ -26,6 +26,7 @@ from agentkit.consent import Approve, Refuse, as_consent_json, waiting_for
 from agentkit.errors import ConfigError, NotResumable
 from agentkit.graph import Graph, Work, build_graph
 from agentkit.landing import LandingPlan, landing_tier, plan_landing
+from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, tier_of
 from agentkit.nodes.act import aact, act
 from agentkit.nodes.land import Check, land
@@ -33,7 +34,7 @@ from agentkit.nodes.prepare import begin, prepare
 from agentkit.nodes.think import think
 from agentkit.progress import ProgressWatch
 from agentkit.result import TaskResult, result_of
-from agentkit.run import OnProgress, Run
+from agentkit.run import DEFAULT_CONTEXT, OnProgress, Run
 from agentkit.state import AgentState, fresh
 from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
@@ -98,6 +99,7 @@ class Agent:
         durability: Durability = "sync",
         no_progress_after: int | None = _DEFAULT_ROUNDS,
         provisioning: Provisioning | None = None,
+        context: Context = DEFAULT_CONTEXT,
     ) -> None:
         """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
         to do about it.
@@ -127,6 +129,7 @@ class Agent:
         self._system = SystemMessage(system) if system else None
         self._system_text = system
         self._tool_limits = tool_limits
+        self._context = context
         self._max_steps = max_steps
         self._rounds = no_progress_after
         self._durability: Durability = _checked_durability(durability, self.budget)
@@ -271,15 +274,10 @@ class Agent:
             on_progress=None,
         )
 
-    def prepare(self, state: AgentState, run: Run) -> AgentState:
+    def prepare(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.prepare`."""
-        tier = self.tiers[state.get("tier", 0)]
-        update = prepare(
-            state,
-            run,
-            tier=tier,
-            toolbox=self.toolbox,
-            system=self._system,
+        update = yield from prepare(
+            state, run, tiers=self.tiers, toolbox=self.toolbox, system=self._system
         )
         if update.get("step", 0) > self._max_steps:
             update |= {"ending": "budget", "reason": f"max_steps={self._max_steps} are used up"}
@@ -423,6 +421,7 @@ class Agent:
             on_progress=on_progress,
             watch=self._watch(),
             can_ask=self._saves,
+            context=self._context,
         )
         tier = landing_tier(self.tiers)
         plan: LandingPlan | None = None

@@ -31,7 +31,7 @@ class Steps(Protocol):
 
     def run_of(self, state: AgentState, config: RunnableConfig) -> Run: ...
 
-    def prepare(self, state: AgentState, run: Run) -> AgentState: ...
+    def prepare(self, state: AgentState, run: Run) -> Work: ...
 
     def think(self, state: AgentState, run: Run) -> Work: ...
 
@@ -45,11 +45,19 @@ class Steps(Protocol):
 def build_graph(steps: Steps, *, name: str, checkpointer: Checkpointer | None) -> Graph:
     """The compiled LangGraph graph; works with `invoke`, `ainvoke`, `stream` and `astream`."""
 
-    def prepare(state: AgentState, config: RunnableConfig) -> AgentState:
+    def begun(state: AgentState, config: RunnableConfig) -> tuple[AgentState, Work]:
         if state.get("outcome") is None:
-            return steps.prepare(state, steps.run_of(state, config))
+            return {}, steps.prepare(state, steps.run_of(state, config))
         anew: AgentState = {**state, **fresh()}  # an earlier task of this thread has ended
-        return {**fresh(), **steps.prepare(anew, steps.run_of(anew, config))}
+        return fresh(), steps.prepare(anew, steps.run_of(anew, config))
+
+    def prepare(state: AgentState, config: RunnableConfig) -> AgentState:
+        before, work = begun(state, config)
+        return {**before, **drive(work)}
+
+    async def aprepare(state: AgentState, config: RunnableConfig) -> AgentState:
+        before, work = begun(state, config)
+        return {**before, **(await adrive(work))}
 
     def act(state: AgentState, config: RunnableConfig) -> AgentState:
         return steps.act(state, steps.run_of(state, config))
@@ -58,7 +66,7 @@ def build_graph(steps: Steps, *, name: str, checkpointer: Checkpointer | None) -
         return await steps.aact(state, steps.run_of(state, config))
 
     graph: StateGraph[AgentState, None, AgentState, AgentState] = StateGraph(AgentState)
-    graph.add_node("prepare", prepare)
+    graph.add_node("prepare", RunnableLambda(prepare, afunc=aprepare, name="prepare"))
     graph.add_node("think", _node(steps, steps.think))
     graph.add_node("act", RunnableLambda(act, afunc=aact, name="act"))
     graph.add_node("land", _node(steps, steps.land))

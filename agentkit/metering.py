@@ -27,7 +27,7 @@ from tenacity.wait import wait_exponential_jitter
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.journal import CallRecord, CallStatus, PaidResponse, Purpose
-from agentkit.budgets.price import Price
+from agentkit.budgets.price import CacheWrite, Price
 from agentkit.budgets.task import Task
 from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
 from agentkit.errors import PromptTooLong
@@ -68,6 +68,7 @@ class Call:
     `input_tokens` and `parts` are our own counts where the caller keeps them; `resolved` gives the
     call that is meant by one through a dispatcher. `escalation` says what a cheaper tier gave way
     on; `dearest` is the tier that could have been asked instead.
+    `cache_write` is what marks that only `send` sets ask for.
     """
 
     tier: Tier
@@ -86,6 +87,7 @@ class Call:
     parts: RequestParts | None = None
     escalation: str | None = None
     dearest: Tier | None = None
+    cache_write: CacheWrite = "none"
     attempts: int = _ATTEMPTS
 
     def names_called(self, message: AIMessage) -> tuple[str, ...]:
@@ -266,7 +268,7 @@ def _plan(task: Task, call: Call) -> CallPlan:
         input_tokens=bound,
         wanted_output_tokens=wanted,
         least_output_tokens=min(wanted, LEAST_OUTPUT_TOKENS),
-        cache_write=cache_write_asked(call.messages, call.kwargs),
+        cache_write=_longest_write(call),
         purpose=call.purpose,
         step=call.step,
         tier=tier.index,
@@ -281,6 +283,13 @@ def _plan(task: Task, call: Call) -> CallPlan:
 
 def _priced(task: Task, tier: Tier) -> Price:
     return task.ledger.prices.price(tier.name, tier.provider)
+
+
+def _longest_write(call: Call) -> CacheWrite:
+    asked = (call.cache_write, cache_write_asked(call.messages, call.kwargs))
+    if "1h" in asked:
+        return "1h"
+    return "5m" if "5m" in asked else "none"
 
 
 def _seconds_left(task: Task, call: Call) -> float | None:

@@ -12,9 +12,9 @@ from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.task import Task
+from agentkit.context import TaskContext
 from agentkit.memory.components import ComponentCount, RequestParts
-from agentkit.memory.tokens import RunningCount
-from agentkit.memory.window import valid_window
+from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.progress import ProgressWatch
 from agentkit.telemetry.trace import TaskTrace
@@ -35,6 +35,8 @@ class Progress:
     limit_tokens: int | None
 
 
+DEFAULT_CONTEXT = Context()
+
 OnProgress = Callable[[Progress], None]
 
 
@@ -50,15 +52,15 @@ class Run:
         on_progress: OnProgress | None = None,
         watch: ProgressWatch | None = None,
         can_ask: bool = False,
+        context: Context = DEFAULT_CONTEXT,
     ) -> None:
         self.task = task
         self.trace = trace
         self._on_progress = on_progress
         self.watch = watch
         self.can_ask = can_ask
-        self._counts: dict[int, RunningCount] = {}
+        self.context = TaskContext(task, context)
         self._components: dict[int, ComponentCount] = {}
-        self._history: tuple[tuple[int, int], Sequence[BaseMessage]] | None = None
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
         task.observe(trace.budget_event)
@@ -70,13 +72,6 @@ class Run:
         """The id of the task."""
         return self.task.task_id
 
-    def transcript_tokens(self, tier: Tier, messages: Sequence[BaseMessage], start: int = 0) -> int:
-        """Tokens of `messages[start:]` as `tier` counts them, without its definitions of tools."""
-        counts = self._counts.get(tier.index)
-        if counts is None:
-            counts = self._counts[tier.index] = RunningCount(tier.counter)
-        return counts.total(messages, start)
-
     def parts(
         self, tier: Tier, messages: Sequence[BaseMessage], tools: ToolSchemas
     ) -> RequestParts:
@@ -85,19 +80,6 @@ class Run:
         if count is None:
             count = self._components[tier.index] = ComponentCount(tier.counter)
         return count.parts(messages, tools)
-
-    def history(
-        self, messages: Sequence[BaseMessage], start: int, end: int
-    ) -> Sequence[BaseMessage]:
-        """`messages[start:end]`, which came before this task, as providers take them.
-
-        An earlier task of the thread may have been cut off between a call and its results.
-        """
-        if end <= start:
-            return ()
-        if self._history is None or self._history[0] != (start, end):
-            self._history = ((start, end), valid_window(messages[start:end]))
-        return self._history[1]
 
     def begin_call(self, held: HeldCall) -> None:
         """A model call is about to be sent."""

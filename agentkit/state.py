@@ -24,7 +24,7 @@ def append(left: list[AnyMessage], right: Any) -> list[AnyMessage]:
 class AgentState(TypedDict, total=False):
     """The state of one task.
 
-    `tier` is the cheapest tier still tried, `window_start` the first message still sent in full,
+    `tier` is the cheapest tier still tried, `context` what became of earlier messages,
     `offered` the tools on offer in the order in which they came, which outlasts a task of a thread,
     `asking` that a person is asked about the budget, `ending` why the task goes to land.
     """
@@ -35,7 +35,7 @@ class AgentState(TypedDict, total=False):
     step: int
     tier: int
     escalations: int
-    window_start: int
+    context: dict[str, Any]
     offered: list[Batch]
     asking: bool
     ending: Ending | None
@@ -51,7 +51,7 @@ def fresh(task_id: str = "") -> AgentState:
         "step": 0,
         "tier": 0,
         "escalations": 0,
-        "window_start": 0,
+        "context": {},
         "asking": False,
         "ending": None,
         "answer": "",

@@ -10,7 +10,7 @@ from agentkit.budgets.usage import Usage
 
 CallStatus = Literal["ok", "error", "rejected", "cut", "cancelled"]
 CostSource = Literal["provider", "table", "override", "free", "unknown"]
-Purpose = Literal["step", "landing", "metered"]
+Purpose = Literal["step", "landing", "metered", "summary"]
 Outcome = Literal["resolved", "answered", "landed", "exhausted", "failed", "cancelled"]
 Component = Literal["system", "tools", "summary", "history", "observations", "user", "output"]
 """What a part of a call's tokens is: all but `output` are parts of the request."""

@@ -138,6 +138,11 @@ class Task:
         """True for a resumed task that has stored answers left."""
         return bool(self._responses)
 
+    def has_response(self, fingerprint: str) -> bool:
+        """True where an answer to the request `fingerprint` is stored and not used up."""
+        with self._lock:
+            return any(response.fingerprint == fingerprint for response in self._responses)
+
     def take_response(self, fingerprint: str) -> PaidResponse | None:
         """The first stored answer to the request `fingerprint`, which is then used up."""
         with self._lock:

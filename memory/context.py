@@ -20,7 +20,8 @@ from agentkit.memory.rewriting import (
     pays_without_risk,
 )
 
-RewriteReason = Literal["does not fit", "saves money", "the cache has expired"]
+DOES_NOT_FIT = "does not fit"
+RewriteReason = Literal["is nearly full", "saves money", "the cache has expired"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,8 @@ class ContextPlan:
     """One request: its messages, where it is cached, what it consists of.
 
     `input_tokens` is our count with tools and wrapping; `components` are tokens by part;
-    `replay_tokens` is what the whole transcript would have taken.
+    `replay_tokens` is what the whole transcript would have taken. `shortened` is True where
+    messages themselves had to be cut to fit.
     """
 
     messages: list[BaseMessage]
@@ -107,6 +109,7 @@ class ContextPlan:
     ttl: Ttl
     input_tokens: int
     replay_tokens: int
+    shortened: bool
     components: Mapping[str, int]
     left_out: tuple[LeftOut, ...] = ()
     tools_key: object = None
@@ -117,7 +120,8 @@ class Rewrite:
     """A rewriting that should be done before the next call.
 
     The turns of `dropped` make way for a summary of at most `summary_tokens`; `kept` stay. `needed`
-    are identifiers that must survive.
+    are identifiers that must survive. Without it `sent_tokens` would be sent, of which
+    `warm_tokens` are in the cache.
     """
 
     start: int
@@ -126,4 +130,6 @@ class Rewrite:
     kept: Sequence[BaseMessage]
     dropped_tokens: int
     summary_tokens: int
+    sent_tokens: int
+    warm_tokens: int
     needed: tuple[str, ...]

@@ -25,6 +25,7 @@ from agentkit.memory.context import (
     RewriteReason,
 )
 from agentkit.memory.misses import Miss
+from agentkit.memory.prefix_price import PrefixPrice
 from agentkit.memory.request import Frame, Requests, View
 from agentkit.memory.rewriting import NO_SAVINGS, RewriteCase, Savings
 from agentkit.memory.spending import PromptSpending, SentPrompt
@@ -33,6 +34,8 @@ from agentkit.memory.tokens import MessageCounter
 
 _MOST_NEEDED = 60
 _LEAST_SUMMARY_TOKENS = 48
+_FULL_SHARE = 0.9
+"""A window is nearly full while all that is to be summarized can still be sent to be read."""
 _AS_SENT = Condensed()
 _NOTHING_BESIDE = Frame()
 
@@ -112,10 +115,16 @@ class ContextEngine:
             ttl=ttl,
             input_tokens=request.tokens,
             replay_tokens=self._requests.replay_tokens(request, frame),
+            shortened=request.shortened,
             components=request.components,
             left_out=(*_told(condensed), *request.left_out),
             tools_key=frame.tools_key,
         )
+
+    def tokens(self, messages: Sequence[BaseMessage], condensed: Condensed, frame: Frame) -> int:
+        """Our count of the whole input if nothing had to be made to fit."""
+        self._requests.transcript.update(messages)
+        return self._requests.tokens(self._requests.view(condensed, frame), frame)
 
     def rewriting(
         self,
@@ -128,20 +137,22 @@ class ContextEngine:
         self._requests.transcript.update(messages)
         view = self._requests.view(condensed, frame)
         sent = self._requests.tokens(view, frame)
-        must = frame.limit_tokens is not None and sent > frame.limit_tokens
+        limit = frame.limit_tokens
+        must = limit is not None and sent > limit * _FULL_SHARE
         if self.policy.summaries == "off" and not must:
             return None
         cut = self._cut_of(view, frame)
         if cut is None:
             return None
+        warm = self._spending.warm_tokens(sent, calls=moment.calls, now=moment.now)
         if must:
-            return self._rewrite(view, frame, cut, "does not fit")
-        case = self._case(view, frame, cut, moment)
+            return self._rewrite(view, frame, cut, "is nearly full", sent, warm)
+        case = self._case(view, frame, cut, moment, sent, warm)
         why: RewriteReason = "saves money" if case.price_nusd > 0 else "the cache has expired"
         if self.policy.rewrite(case):
-            return self._rewrite(view, frame, cut, why)
+            return self._rewrite(view, frame, cut, why, sent, warm)
         if moment.forced is not None:
-            rewrite = self._rewrite(view, frame, cut, why)
+            rewrite = self._rewrite(view, frame, cut, why, sent, warm)
             return rewrite if moment.forced(rewrite) else None
         return None
 
@@ -183,6 +194,10 @@ class ContextEngine:
         saved, miss = self._spending.settled(sent, usage)
         return saved, miss if self.policy.caching else None
 
+    def prices(self, input_tokens: int) -> PrefixPrice:
+        """What a token of an input of `input_tokens` costs, by what of it is cached."""
+        return self._spending.prices(input_tokens)
+
     def marked(self, plan: ContextPlan) -> list[BaseMessage]:
         """The messages of `plan` with its breakpoints, for LangChain's Anthropic class."""
         return marked(plan.messages, plan.breakpoints)
@@ -202,7 +217,9 @@ class ContextEngine:
             return None
         return Cut(at=at, stays=stays, dropped_tokens=dropped, summary_tokens=most)
 
-    def _rewrite(self, view: View, frame: Frame, cut: Cut, reason: RewriteReason) -> Rewrite:
+    def _rewrite(
+        self, view: View, frame: Frame, cut: Cut, reason: RewriteReason, sent: int, warm: int
+    ) -> Rewrite:
         turns = self._requests.transcript
         dropped = [
             message
@@ -219,17 +236,19 @@ class ContextEngine:
             kept=kept,
             dropped_tokens=cut.dropped_tokens,
             summary_tokens=cut.summary_tokens,
+            sent_tokens=sent,
+            warm_tokens=warm,
             needed=tuple(needed[:_MOST_NEEDED]),
         )
 
-    def _case(self, view: View, frame: Frame, cut: Cut, moment: Moment) -> RewriteCase:
+    def _case(
+        self, view: View, frame: Frame, cut: Cut, moment: Moment, sent: int, warm: int
+    ) -> RewriteCase:
         requests, spending = self._requests, self._spending
-        sent = requests.tokens(view, frame)
         pinned = requests.counter.messages(requests.pinned(len(requests.transcript.turns), frame))
         in_front = bool(view.pinned) or requests.opens_with_request(view, frame)
         around = requests.around(frame) + requests.counter.messages(view.system)
         write = moment.summary_nusd
-        warm = spending.warm_tokens(sent, calls=moment.calls, now=moment.now)
         return RewriteCase(
             price=spending.prices(sent, spending.ttl(sent, now=moment.now)),
             sent_tokens=sent,

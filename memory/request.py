@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agentkit.memory.allocation import WindowTooSmall, caps, shortened
-from agentkit.memory.context import Condensed, LeftOut
+from agentkit.memory.components import SUMMARY_MARK
+from agentkit.memory.context import DOES_NOT_FIT, Condensed, LeftOut
 from agentkit.memory.tokens import MessageCounter
 from agentkit.memory.transcript import Transcript, as_request
-
-SUMMARY_MARK = "agentkit_summary"
-"""In a message's `additional_kwargs`: it stands for messages that are no longer sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +43,8 @@ class View:
 class Request:
     """Messages to be sent, our count of the whole input, and its tokens by part.
 
-    The first `fixed` messages stay the same while the task lasts.
+    The first `fixed` messages stay the same while the task lasts. `shortened` is True where
+    messages themselves were cut.
     """
 
     messages: list[BaseMessage]
@@ -53,6 +52,7 @@ class Request:
     tokens: int
     components: Mapping[str, int]
     left_out: tuple[LeftOut, ...] = ()
+    shortened: bool = False
 
 
 class Requests:
@@ -190,7 +190,7 @@ class Requests:
             what="history",
             messages=len(self.transcript.messages(view.first, low)),
             tokens=self.transcript.tokens(view.first, low),
-            why="does not fit",
+            why=DOES_NOT_FIT,
         )
         return self._from(view, frame, low), (dropped,)
 
@@ -218,6 +218,6 @@ class Requests:
             what="parts of long messages",
             messages=changed,
             tokens=request.tokens - cut.tokens,
-            why="does not fit",
+            why=DOES_NOT_FIT,
         )
-        return replace(cut, left_out=(*request.left_out, told))
+        return replace(cut, left_out=(*request.left_out, told), shortened=True)

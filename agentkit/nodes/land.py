@@ -8,10 +8,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.errors import BudgetError
 from agentkit.budgets.journal import Outcome
-from agentkit.effects import Blocking, Reply, Work
+from agentkit.effects import Blocking, Work
 from agentkit.landing import (
     LandingPlan,
     digest_of,
@@ -20,6 +19,7 @@ from agentkit.landing import (
 )
 from agentkit.metering import Call, message_of, metered_call
 from agentkit.models.provider import describe
+from agentkit.nodes.sent import senders
 from agentkit.result import TaskResult, result_of
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
@@ -105,12 +105,13 @@ def _final_answer(
         limit_tokens=_digest_tokens(run, plan, system, request),
     )
     final = landing_messages(system, request, digest)
+    send, asend = senders(run, plan.tier, final, {}, f"{run.task_id}.landing")
     call = Call(
         tier=plan.tier,
         messages=final,
         tools=(),
-        send=partial(_send, run, plan, final),
-        asend=partial(_asend, run, plan, final),
+        send=send,
+        asend=asend,
         purpose="landing",
         step=state.get("step", 0),
         observer=run,
@@ -133,31 +134,3 @@ def _digest_tokens(run: Run, plan: LandingPlan, system: str, request: str) -> in
     factor = run.task.ledger.margins.factor(model=plan.tier.name, provider=plan.tier.provider)
     reserved = plan.worst.tokens - plan.output_tokens
     return min(plan.digest_tokens, int((reserved - _ROUNDING_TOKENS) / factor) - fixed)
-
-
-def _send(
-    run: Run,
-    plan: LandingPlan,
-    messages: list[BaseMessage],
-    held: HeldCall,
-    seconds: float | None,
-) -> Reply:
-    with run.trace.inside_call(held):
-        arguments = plan.tier.call_arguments(
-            held.max_output_tokens, seconds, f"{run.task_id}.landing"
-        )
-        return plan.tier.model.invoke(messages, **arguments)
-
-
-async def _asend(
-    run: Run,
-    plan: LandingPlan,
-    messages: list[BaseMessage],
-    held: HeldCall,
-    seconds: float | None,
-) -> Reply:
-    with run.trace.inside_call(held):
-        arguments = plan.tier.call_arguments(
-            held.max_output_tokens, seconds, f"{run.task_id}.landing"
-        )
-        return await plan.tier.model.ainvoke(messages, **arguments)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from agentkit.models.tier import Tier, ToolSchemas
-from agentkit.nodes.sent import Sent
+from agentkit.nodes.sent import sent_tokens
 from agentkit.run import Run
 from agentkit.state import AgentState, note_of, transcript
 from agentkit.tools.provision.placing import Place, place
@@ -102,7 +102,7 @@ def _place(
     )
     return place(
         run.task.ledger.prices.price(tier.name, tier.provider),
-        prefix_tokens=head + Sent.of(state).tokens(run, tier),
+        prefix_tokens=head + sent_tokens(state, run, tier),
         tools=len(names),
         is_local=tier.is_local,
         changes=sum(batch["place"] == "definitions" for batch in offered[1:]),

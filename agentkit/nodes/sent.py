@@ -1,69 +1,133 @@
-"""What a step sends: the head, the request, and the transcript from the window on."""
+"""What a step sends to a tier, by the task's context policy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.messages import BaseMessage
 
-from agentkit.models.tier import Tier
+from agentkit.budgets.call_plan import HeldCall
+from agentkit.effects import Reply
+from agentkit.errors import PromptTooLong
+from agentkit.memory.allocation import WindowTooSmall
+from agentkit.memory.context import Condensed, ContextPlan
+from agentkit.memory.engine import ContextEngine
+from agentkit.memory.request import Frame
+from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 
+_TIGHTENINGS = 8
+_SURE_SHARE = 0.9
+"""A request this far below its limit fits, although the two ways of counting differ a little."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sent:
-    """The parts of a transcript that a step sends.
+class Sending:
+    """A step's request to one tier, before it is planned."""
 
-    `messages[:head]` (system texts) and the request are always sent; of the rest,
-    `messages[start:]`.
-    """
-
-    transcript: Sequence[BaseMessage]
-    head: int
-    request_at: int
-    start: int
-
-    @classmethod
-    def of(cls, state: AgentState) -> Self:
-        """The parts by the window that is in force."""
-        messages = transcript(state)
-        head = 0
-        while head < len(messages) and isinstance(messages[head], SystemMessage):
-            head += 1
-        start = max(state.get("window_start", 0), head)
-        return cls(
-            transcript=messages, head=head, request_at=state.get("request_at", 0), start=start
-        )
+    state: AgentState
+    run: Run
+    tier: Tier
+    tools: ToolSchemas
+    system: BaseMessage | None
 
     @property
-    def pinned(self) -> Sequence[BaseMessage]:
-        """The request, where the window has left it behind."""
-        if self.head <= self.request_at < self.start:
-            return (self.transcript[self.request_at],)
-        return ()
+    def engine(self) -> ContextEngine:
+        """What decides for this tier."""
+        return self.run.context.engine(self.tier)
 
-    def messages(self, run: Run, system: BaseMessage | None) -> list[BaseMessage]:
-        """The messages themselves, after the agent's own system text."""
-        return [
-            *(() if system is None else (system,)),
-            *self.transcript[: self.head],
-            *self.pinned,
-            *run.history(self.transcript, self.start, self.request_at),
-            *self.transcript[max(self.start, self.request_at) :],
-        ]
+    @property
+    def condensed(self) -> Condensed:
+        """What became of earlier messages."""
+        return self.run.context.restore(self.state.get("context"))
 
-    def tokens(self, run: Run, tier: Tier) -> int:
-        """Tokens of the messages, without the agent's own system text; counts only what is new."""
-        whole = run.transcript_tokens(tier, self.transcript)
-        if self.start == self.head:
-            return whole
-        after_head = run.transcript_tokens(tier, self.transcript, self.head)
-        after_start = run.transcript_tokens(tier, self.transcript, self.start)
-        return whole - after_head + after_start + self.pinned_tokens(tier)
+    def frame(self) -> Frame:
+        """What the request holds beside the transcript, and what it may take."""
+        context = self.run.context
+        frame = Frame(
+            system=self.system,
+            tools_tokens=context.tools_tokens(self.tier, self.tools),
+            tools_key=id(self.tools),
+            request_at=self.state.get("request_at", 0),
+            limit_tokens=context.limit_tokens(self.tier),
+        )
+        room = context.room_tokens(self.tier)
+        if self.tier.exact_count is None or room is None:
+            return frame
+        plan = self.engine.plan(transcript(self.state), self.condensed, frame)
+        exact = self.tier.count(plan.messages, self.tools)
+        limit = plan.input_tokens * room // max(exact, 1)
+        return replace(frame, limit_tokens=max(1, min(limit, frame.limit_tokens or limit)))
 
-    def pinned_tokens(self, tier: Tier) -> int:
-        """Tokens of the request, where it is sent apart."""
-        return tier.counter.messages(self.pinned)
+    def plan(self) -> ContextPlan:
+        """The request; raises PromptTooLong where it fits only with the task itself cut short."""
+        frame, condensed = self.frame(), self.condensed
+        now = self.run.task.ledger.clock()
+        try:
+            plan = self.engine.plan(transcript(self.state), condensed, frame, now=now)
+            plan = self._exactly(plan, condensed, frame)
+        except WindowTooSmall as error:
+            raise self.too_long(error.needed_tokens) from error
+        if plan.shortened and not self._holds_request(plan):
+            raise self.too_long(plan.replay_tokens)
+        return plan
+
+    def too_long(self, prompt_tokens: int) -> PromptTooLong:
+        """The error that says so."""
+        most = self.tier.context_tokens or self.run.context.policy.limit_tokens
+        return PromptTooLong(
+            model=self.tier.label, prompt_tokens=prompt_tokens, window_tokens=most or 0
+        )
+
+    def _holds_request(self, plan: ContextPlan) -> bool:
+        request = transcript(self.state)[self.state.get("request_at", 0)].text
+        return any(message.text == request for message in plan.messages)
+
+    def _exactly(self, plan: ContextPlan, condensed: Condensed, frame: Frame) -> ContextPlan:
+        """`plan` made to fit by the model's own count, where there is one."""
+        room, limit = self.run.context.room_tokens(self.tier), frame.limit_tokens
+        if self.tier.exact_count is None or room is None or limit is None:
+            return plan
+        if plan.input_tokens < limit * _SURE_SHARE:
+            return plan
+        for _ in range(_TIGHTENINGS):
+            exact = self.tier.count(plan.messages, self.tools)
+            if exact <= room:
+                break
+            limit = min(limit, plan.input_tokens) * room // exact - 1
+            frame = replace(frame, limit_tokens=max(1, limit))
+            plan = self.engine.plan(transcript(self.state), condensed, frame)
+        return plan
+
+
+def senders(
+    run: Run,
+    tier: Tier,
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    conversation: str,
+) -> tuple[Callable[[HeldCall, float | None], Reply], Callable[[HeldCall, float | None], Any]]:
+    """What carries out a call within its span, in a thread and on an event loop."""
+
+    def arguments(held: HeldCall, seconds: float | None) -> dict[str, Any]:
+        return {**kwargs, **tier.call_arguments(held.max_output_tokens, seconds, conversation)}
+
+    def send(held: HeldCall, seconds: float | None) -> Reply:
+        with run.trace.inside_call(held):
+            return tier.model.invoke(list(messages), **arguments(held, seconds))
+
+    async def asend(held: HeldCall, seconds: float | None) -> Reply:
+        with run.trace.inside_call(held):
+            return await tier.model.ainvoke(list(messages), **arguments(held, seconds))
+
+    return send, asend
+
+
+def sent_tokens(state: AgentState, run: Run, tier: Tier) -> int:
+    """Tokens of the messages of the last request of a step, without its tools."""
+    condensed = run.context.restore(state.get("context"))
+    frame = Frame(request_at=state.get("request_at", 0))
+    return run.context.engine(tier).tokens(transcript(state), condensed, frame)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
 from agentkit.asking import ask_person
-from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.errors import BudgetError, BudgetExceeded, DeadlineExceeded
 from agentkit.budgets.event import Land
 from agentkit.budgets.journal import CallRecord
 from agentkit.cascade import review
-from agentkit.effects import Blocking, Reply, Work
+from agentkit.effects import Blocking, Work
+from agentkit.memory.context import ContextPlan, LeftOut
+from agentkit.memory.misses import Miss
 from agentkit.metering import Call, message_of, metered_call
 from agentkit.models.provider import describe
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.nodes.provide import schemas_of
-from agentkit.nodes.sent import Sent
+from agentkit.nodes.sent import Sending, senders
 from agentkit.run import Run
 from agentkit.state import AgentState
 from agentkit.tools.provision.toolbox import Toolbox
@@ -67,13 +69,11 @@ def _ask_tiers(
         tier = tiers[index]
         last = index + 1 == len(tiers)
         try:
-            reply, record = yield from metered_call(
-                run.task,
-                _call(
-                    state, run, tier, toolbox, system,
-                    last=last, dearest=tiers[-1], escalation=gave_way,
-                ),
+            call, plan = _call(
+                state, run, tier, toolbox, system,
+                last=last, dearest=tiers[-1], escalation=gave_way,
             )  # fmt: skip
+            reply, record = yield from metered_call(run.task, call)
         except (BudgetExceeded, DeadlineExceeded) as refusal:
             return _ended("budget", str(refusal), index, escalations)
         except BudgetError:
@@ -86,6 +86,7 @@ def _ask_tiers(
             yield from _escalate(state, run, tier, gave_way)
             escalations += 1
             continue
+        yield from _after(run, tier, plan, record)
         if record.accepted is not False:
             if record.reason:
                 yield from _note_doubt(run, state, tier, record.reason)
@@ -108,55 +109,57 @@ def _call(
     last: bool,
     dearest: Tier,
     escalation: str | None,
-) -> Call:
+) -> tuple[Call, ContextPlan]:
     tools: ToolSchemas = schemas_of(state, tier, toolbox)
-    sent = Sent.of(state)
-    messages = sent.messages(run, system)
+    sending = Sending(state=state, run=run, tier=tier, tools=tools, system=system)
+    plan = sending.plan()
+    if plan.shortened and not last:  # a tier with a larger window may take it whole
+        raise sending.too_long(plan.replay_tokens)
     kwargs = tier.tool_arguments(tools)
-    fixed = tier.counter.request([] if system is None else [system], tools)
+    sent = run.context.as_sent(plan, tier, kwargs)
+    kwargs = {**kwargs, **run.context.cache_arguments(plan, tier, tools)}
+    send, asend = senders(run, tier, sent, kwargs, run.task_id)
     judged = not last or not tier.writes_answers
-    return Call(
+    call = Call(
         tier=tier,
-        messages=messages,
+        messages=plan.messages,
         tools=tools,
         kwargs=kwargs,
-        input_tokens=None if tier.exact_count else fixed + sent.tokens(run, tier),
-        send=partial(_send, run, tier, messages, kwargs),
-        asend=partial(_asend, run, tier, messages, kwargs),
+        input_tokens=None if tier.exact_count else plan.input_tokens,
+        send=send,
+        asend=asend,
         step=state.get("step", 0),
         review=partial(review, toolbox=toolbox, last=last) if judged else None,
         resolved=toolbox.resolved,
         observer=run,
-        parts=run.parts(tier, messages, tools),
+        parts=run.parts(tier, plan.messages, tools),
         escalation=escalation,
         dearest=dearest,
+        cache_write="none" if sent is plan.messages else plan.ttl,
     )
+    return call, plan
 
 
-def _send(
-    run: Run,
-    tier: Tier,
-    messages: Sequence[BaseMessage],
-    kwargs: Mapping[str, Any],
-    held: HeldCall,
-    seconds: float | None,
-) -> Reply:
-    with run.trace.inside_call(held):
-        arguments = tier.call_arguments(held.max_output_tokens, seconds, run.task_id)
-        return tier.model.invoke(list(messages), **{**kwargs, **arguments})
+def _after(run: Run, tier: Tier, plan: ContextPlan, record: CallRecord) -> Work[None]:
+    """Take in what a call cost; tell what it left out and where the prompt cache missed."""
+    miss = run.context.settled(plan, tier, record)
+    left_out = run.context.news(plan.left_out)
+    if miss is None and not left_out:
+        return
+    note = partial(_note_context, run, record.step, miss, left_out)
+    yield Blocking(note, run.task.ledger.store.blocking)
 
 
-async def _asend(
-    run: Run,
-    tier: Tier,
-    messages: Sequence[BaseMessage],
-    kwargs: Mapping[str, Any],
-    held: HeldCall,
-    seconds: float | None,
-) -> Reply:
-    with run.trace.inside_call(held):
-        arguments = tier.call_arguments(held.max_output_tokens, seconds, run.task_id)
-        return await tier.model.ainvoke(list(messages), **{**kwargs, **arguments})
+def _note_context(run: Run, step: int, miss: Miss | None, left_out: Sequence[LeftOut]) -> None:
+    if left_out:
+        told = ", ".join(
+            f"{part.messages} messages ({part.tokens} tokens) of {part.what}: {part.why}"
+            for part in left_out
+        )
+        data = {"left_out": [asdict(part) for part in left_out]}
+        run.task.note("context", f"left out: {told}", step=step, data=data)
+    if miss is not None:
+        run.task.note("cache_missed", miss.told, step=step, data=asdict(miss))
 
 
 def _escalate(state: AgentState, run: Run, tier: Tier, reason: str) -> Work[None]:

@@ -1,0 +1,154 @@
+"""The context of one running task: an engine a tier, and what was saved so far."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from agentkit.budgets.journal import CallRecord
+from agentkit.budgets.task import Task
+from agentkit.memory.breakpoints import marked
+from agentkit.memory.cache_rules import cache_rules
+from agentkit.memory.context import Condensed, Context, ContextPlan, LeftOut
+from agentkit.memory.engine import ContextEngine
+from agentkit.memory.misses import Miss
+from agentkit.memory.rewriting import NO_SAVINGS, Savings
+from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
+
+_TOLD_FROM_CALL = 3
+"""A prompt too short to cache is worth telling where it comes again and again."""
+_KEY_DIGITS = 32
+
+
+class TaskContext:
+    """Keeps the engines of a task's tiers and carries their memory over from step to step."""
+
+    def __init__(self, task: Task, policy: Context) -> None:
+        self.policy = policy
+        self.savings = NO_SAVINGS
+        self._task = task
+        self._engines: dict[int, ContextEngine] = {}
+        self._tools: dict[int, tuple[ToolSchemas, int]] = {}
+        self._restored = False
+        self._calls = 0
+        self._told: set[str] = set()
+        self._left_out: tuple[LeftOut, ...] = ()
+
+    def restore(self, kept: Mapping[str, Any] | None) -> Condensed:
+        """What became of earlier messages; the first time also what was saved before a restart."""
+        kept = kept or {}
+        if not self._restored:
+            self._restored = True
+            self.savings = Savings(
+                replay_nusd=float(kept.get("replay_nusd", 0.0)),
+                paid_nusd=float(kept.get("paid_nusd", 0.0)),
+            )
+        return Condensed.from_dict(kept)
+
+    def to_dict(self, condensed: Condensed) -> dict[str, Any]:
+        """What a checkpoint keeps, as JSON types."""
+        return {
+            **condensed.to_dict(),
+            "replay_nusd": self.savings.replay_nusd,
+            "paid_nusd": self.savings.paid_nusd,
+        }
+
+    def engine(self, tier: Tier) -> ContextEngine:
+        """The engine of `tier`, made at its first use."""
+        found = self._engines.get(tier.index)
+        if found is None:
+            found = self._engines[tier.index] = ContextEngine(
+                counter=tier.counter,
+                policy=self.policy,
+                rules=cache_rules(tier.name, tier.provider),
+                price=self._task.ledger.prices.price(tier.name, tier.provider),
+            )
+        return found
+
+    def tools_tokens(self, tier: Tier, tools: ToolSchemas) -> int:
+        """Tokens of the definitions as `tier` counts them; counted once."""
+        key = id(tools)
+        known = self._tools.get(key)
+        if known is None or known[0] is not tools:
+            known = self._tools[key] = (tools, tier.counter.tools(tools))
+        return known[1]
+
+    def limit_tokens(self, tier: Tier) -> int | None:
+        """The most input tokens by our count: the step's allotment, and what the window holds.
+
+        A hosted model may count more than we do, by the margin that was learned of it. Where a
+        model counts exactly, its window is not in it.
+        """
+        most = self.policy.limit_tokens
+        room = self.room_tokens(tier)
+        if tier.exact_count is not None:
+            return most
+        if room is not None:
+            factor = self._task.ledger.margins.factor(model=tier.name, provider=tier.provider)
+            room = int(room / factor)
+        limits = [limit for limit in (most, room) if limit is not None]
+        return min(limits) if limits else None
+
+    def room_tokens(self, tier: Tier) -> int | None:
+        """What the window of `tier` leaves for the input, as the model itself counts."""
+        window = tier.context_tokens
+        if window is None:
+            return None
+        reply = self.policy.allocation.reply or tier.output_tokens
+        return window - min(reply, window // 4)
+
+    def as_sent(
+        self, plan: ContextPlan, tier: Tier, kwargs: Mapping[str, Any]
+    ) -> list[BaseMessage]:
+        """The messages of `plan`, with breakpoints where client and user leave them to us."""
+        ours = type(tier.model).__module__.startswith("langchain_anthropic")
+        if not ours or not plan.breakpoints or cache_write_asked(plan.messages, kwargs) != "none":
+            return plan.messages
+        return marked(plan.messages, plan.breakpoints)
+
+    def cache_arguments(self, plan: ContextPlan, tier: Tier, tools: ToolSchemas) -> dict[str, str]:
+        """`prompt_cache_key` where the model takes one.
+
+        Requests with a long common front share a key, so that one machine has it; others have the
+        key of their task.
+        """
+        rules = self.engine(tier).rules
+        ours = type(tier.model).__module__.startswith("langchain_openai")
+        if not (ours and rules.takes_key and self.policy.caching):
+            return {}
+        parts = plan.components
+        if parts["system"] + parts["tools"] < rules.least_tokens:
+            return {"prompt_cache_key": self._task.task_id}
+        front = [m.content for m in plan.messages if m.type == "system"]
+        told = json.dumps([front, list(tools)], default=str, sort_keys=True)
+        digest = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
+        return {"prompt_cache_key": digest[:_KEY_DIGITS]}
+
+    def settled(self, plan: ContextPlan, tier: Tier, record: CallRecord) -> Miss | None:
+        """Take in a step's call; gives a cache miss that is worth telling."""
+        self._calls += 1
+        if not record.confirmed or record.usage.input_tokens == 0:
+            self.paid(record)
+            return None
+        saved, miss = self.engine(tier).settled(plan, record.usage, at=record.started_at)
+        self.savings = self.savings.after(replay_nusd=saved.replay_nusd, paid_nusd=saved.paid_nusd)
+        if miss is None or miss.reason != "too_short":
+            return miss
+        if "too_short" in self._told or self._calls < _TOLD_FROM_CALL:
+            return None
+        self._told.add("too_short")
+        return miss
+
+    def paid(self, record: CallRecord) -> None:
+        """Count a call that replaying everything would not have made, such as a summary's."""
+        self.savings = self.savings.after(replay_nusd=0.0, paid_nusd=float(record.cost_nusd))
+
+    def news(self, left_out: Sequence[LeftOut]) -> tuple[LeftOut, ...]:
+        """`left_out` where it differs from what the last request left out; else nothing."""
+        now = tuple(left_out)
+        changed, self._left_out = now != self._left_out, now
+        return now if changed else ()
