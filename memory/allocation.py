@@ -42,8 +42,8 @@ class Allocation:
 
     system: int | None = None
     tools: int | None = None
-    summary: int = 1_000
-    recent: int = 8_000
+    summary: int = 600
+    recent: int = 4_000
     observation: int | None = None
     reply: int | None = None
 

@@ -1,0 +1,89 @@
+"""Long tasks through both real client libraries: the server bills less than a full replay."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal
+
+import pytest
+
+from agentkit import Agent, Budget, chat_model
+from agentkit.budgets.tokens import count_text
+from agentkit.memory import Context, never
+from tests.wire import Reply, ScriptedProvider, WireRequest
+
+WireName = Literal["openai", "anthropic"]
+MODELS = {"openai": "gpt-5.1", "anthropic": "claude-haiku-4-5"}
+SUMMARY = (
+    "GOAL:\n- check every order\nDECISIONS:\n- go on in order\nFACTS:\n- orders so far were fine\n"
+    "OPEN:\n- the orders that are left\n"
+)
+
+
+def look_up(order: str) -> str:
+    """Look up an order."""
+    return f"order {order}: " + ", ".join(f"item {order}-{n} at ${n}.50" for n in range(60))
+
+
+def script_of(steps: int) -> Any:
+    """Looks up one order after another; sums up when it is told to stop."""
+
+    def script(request: WireRequest) -> Reply:
+        if "GOAL:" in request.last_text and "Stop here" in request.last_text:
+            return Reply(text=SUMMARY)
+        seen = [m.text for m in request.messages if m.text.startswith("order W")]
+        last = max((int(text[7:].split(":")[0]) for text in seen), default=-1)
+        if last + 1 >= steps or not request.may_call:
+            return Reply(text=f"all {steps} orders are fine, {len(seen)} of them in view")
+        return Reply(tool_calls=[("look_up", {"order": f"W{last + 1}"})])
+
+    return script
+
+
+def client(wire: WireName, provider: ScriptedProvider) -> Any:
+    url = provider.openai_url if wire == "openai" else provider.anthropic_url
+    name = f"{wire}:{MODELS[wire]}"
+    return chat_model(name, base_url=url, api_key="test", timeout=60.0)
+
+
+def task(wire: WireName, steps: int, context: Context) -> tuple[Any, Any, Any, list[Any]]:
+    """(result, its bill, the agent, its events) of a task of so many steps."""
+    with ScriptedProvider(script_of(steps), count=count_text) as provider:
+        agent = Agent(
+            [client(wire, provider)], [look_up], budget=Budget(usd=50), context=context,
+            no_progress_after=None, system="You check orders. " * 100,
+        )  # fmt: skip
+        result = agent.run("check every order")
+        events = agent.ledger.store.events(result.task_id)
+        return result, provider.bill.total(), agent, list(events)
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def wire(request: pytest.FixtureRequest) -> WireName:
+    name: WireName = request.param
+    return name
+
+
+REPLAY = Context(rewrite=never)
+
+
+def test_a_long_task_bills_less_than_a_full_replay_with_caching(wire: WireName) -> None:
+    """110 steps with observations of 1,000 tokens, summaries and all, on the server's own bill."""
+    result, bill, agent, events = task(wire, 110, Context())
+    _, replay, _, _ = task(wire, 110, REPLAY)
+    assert (result.outcome, result.steps) == ("answered", 111)
+    assert result.cost_usd == Decimal(bill.cost_nusd).scaleb(-9)
+    summaries = [c for c in agent.ledger.store.calls(result.task_id) if c.purpose == "summary"]
+    assert summaries
+    assert all(call.usage.cache_read_tokens > 0.8 * call.usage.input_tokens for call in summaries)
+    assert any(event.kind == "context_rewritten" for event in events)
+    assert bill.cost_nusd < 0.8 * replay.cost_nusd
+
+
+def test_a_replayed_transcript_is_read_from_the_cache(wire: WireName) -> None:
+    """Each step reads what the last one sent: breakpoints and plain messages have equal prefixes."""
+    result, bill, _, events = task(wire, 12, REPLAY)
+    assert result.outcome == "answered", result.reason
+    usage = bill.usage
+    assert usage.cache_read_tokens > 0.7 * usage.input_tokens
+    assert not [event for event in events if event.kind == "cache_missed"]
