@@ -81,7 +81,7 @@ def test_a_long_task_bills_less_than_a_full_replay_with_caching(wire: WireName) 
 
 
 def test_a_replayed_transcript_is_read_from_the_cache(wire: WireName) -> None:
-    """Each step reads what the last one sent: breakpoints and plain messages have equal prefixes."""
+    """Each step reads what the last one sent: a breakpoint changes nothing else of a prefix."""
     result, bill, _, events = task(wire, 12, REPLAY)
     assert result.outcome == "answered", result.reason
     usage = bill.usage
