@@ -251,6 +251,7 @@ class ContextEngine:
         write = moment.summary_nusd
         return RewriteCase(
             price=spending.prices(sent, spending.ttl(sent, now=moment.now)),
+            replay_price=spending.prices(sent),
             sent_tokens=sent,
             warm_tokens=warm,
             fixed_tokens=around + (pinned if in_front else 0),

@@ -55,10 +55,12 @@ class RewriteCase:
 
     `sent_tokens` would be sent without it, of which the first `warm_tokens` are in the cache now.
     With it `fixed_tokens` stay as they are at the front, `summary_tokens` and `kept_tokens` follow
-    and are written. `summary_nusd` is the most that writing the summary costs.
+    and are written. `replay_price` is what a full replay pays, which asks for five minutes only;
+    `summary_nusd` is the most that writing the summary costs.
     """
 
     price: PrefixPrice
+    replay_price: PrefixPrice
     sent_tokens: int
     warm_tokens: int
     fixed_tokens: int
@@ -77,7 +79,7 @@ class RewriteCase:
     @property
     def price_nusd(self) -> float:
         """What doing it now costs more than not doing it; below 0 where the cache has expired."""
-        keep = self.price.call(self.sent_tokens, warm=self.warm_tokens)
+        keep = self.replay_price.call(self.sent_tokens, warm=self.warm_tokens)
         warm = min(self.fixed_tokens, self.warm_tokens)
         return self.summary_nusd + self.price.call(self.new_tokens, warm=warm) - keep
 

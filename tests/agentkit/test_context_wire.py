@@ -86,4 +86,5 @@ def test_a_replayed_transcript_is_read_from_the_cache(wire: WireName) -> None:
     assert result.outcome == "answered", result.reason
     usage = bill.usage
     assert usage.cache_read_tokens > 0.7 * usage.input_tokens
-    assert not [event for event in events if event.kind == "cache_missed"]
+    missed = {event.data["reason"] for event in events if event.kind == "cache_missed"}
+    assert missed <= {"too_short"}
