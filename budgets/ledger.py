@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal, cast
 from weakref import WeakMethod
 
 from agentkit.budgets.amount import (
     DIMENSIONS,
+    NOTHING,
     UNLIMITED,
     Amount,
     Limits,
@@ -29,6 +31,7 @@ from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, Task
 from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
 from agentkit.budgets.loss import NoticesLoss, StateLoss
 from agentkit.budgets.margin import TokenMargins
+from agentkit.budgets.owed import OwingStore
 from agentkit.budgets.price import PriceBook
 from agentkit.budgets.purse import Purse, is_purse, purse_chain, purse_of
 from agentkit.budgets.scope import Scope, Window, scope_chain
@@ -63,14 +66,22 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         lease_seconds: float = LEASE_SECONDS,
         listener_seconds: float = LISTENER_SECONDS,
+        on_store_error: Literal["deny", "allow"] = "deny",
     ) -> None:
         """A ledger over `store`, an object or an address like `sqlite:///agentkit.db`.
 
         `on_event` hears the events of every scope; a callback that takes longer than
         `listener_seconds` is left behind. `lease_seconds` after a process has died, what its calls
-        held is charged. Raises StoreError where the store cannot open.
+        held is charged. `on_store_error="allow"` lets calls of open tasks go on while the store
+        does not answer, beyond any limit, and charges them when it does. Raises StoreError where
+        the store cannot open.
         """
         self.store: Store = open_store(store) if isinstance(store, str) else store
+        if isinstance(self.store, NoticesLoss):
+            self.store.on_loss = self._announce_loss
+        self._owing = OwingStore(self.store) if on_store_error == "allow" else None
+        if self._owing is not None:
+            self.store = cast("Store", self._owing)  # the rest goes to the store behind it
         self.prices = prices or PriceBook()
         self.margins = TokenMargins()
         self.clock = clock
@@ -81,8 +92,11 @@ class Ledger:
         self._listeners: dict[str, WeakMethod[Callable[[BudgetEvent], object]]] = {}
         self._next_expiry = 0.0
         self._lock = threading.Lock()
-        if isinstance(self.store, NoticesLoss):
-            self.store.on_loss = self._announce_loss
+
+    @property
+    def owed(self) -> Amount:
+        """What `on_store_error="allow"` let through and the store does not know yet."""
+        return NOTHING if self._owing is None else self._owing.owed
 
     def set_limits(
         self,
@@ -351,9 +365,10 @@ class Ledger:
 
         Raises StoreError where the store keeps what it is told.
         """
-        if not isinstance(self.store, NoticesLoss):
+        store = self.store if self._owing is None else self._owing.behind
+        if not isinstance(store, NoticesLoss):
             raise StoreError("this ledger's store never closes an org, so there is nothing to open")
-        return self.store.reopen(org)
+        return store.reopen(org)
 
     def close_task(self, task: Task, record: TaskRecord, *, keep_scope: bool = False) -> None:
         """Write the task's end and let its scope go."""

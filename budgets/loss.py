@@ -15,8 +15,9 @@ class StateLoss:
 
     `lost`: this process noticed, or was told, and brought back what it knew: so many scopes and
     reservations. `reopened`: the org grants again; `orphaned` was held for reservations that nobody
-    remembered, and is charged at its worst case. `seq_seen` and `seq_found` count changes of the
-    org: as this process knew it, and as the store still had it.
+    remembered, and is charged at its worst case. `before` is how the org was then: an `open` one
+    stays as it is, a `missing` one is begun without limits. `seq_seen` and `seq_found` count
+    changes of the org: as this process knew it, and as the store still had it.
     """
 
     kind: Literal["lost", "reopened"]
@@ -26,6 +27,7 @@ class StateLoss:
     scopes: int = 0
     reservations: int = 0
     orphaned: Amount = NOTHING
+    before: Literal["closed", "open", "missing"] = "closed"
 
 
 OnLoss = Callable[[StateLoss], None]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agentkit.cli import leases, options
-from agentkit.cli.screen import cell, console, emit, note
+from agentkit.cli.screen import cell, console, emit, note, say
 
 if TYPE_CHECKING:
     from agentkit.budgets.amount import Limits
@@ -124,6 +124,43 @@ def list_scopes(
         _print(found)
     else:
         note(f"no scopes yet in {settings.ledger}")
+    return 0
+
+
+@app.command()
+def reopen(
+    org: Annotated[str, typer.Argument(metavar="ORG", help="The first part of its scopes.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Yes, give up what nobody has brought back.")
+    ] = False,
+    ledger: options.LedgerAddress = None,
+    config: options.Config = None,
+    trust_config: options.Trust = False,
+    json: options.Json = False,
+) -> int:
+    """Open an org that its Redis has lost in part, without waiting for more to be brought back."""
+    from agentkit.budgets.money import plain_usd, usd_from_nusd
+    from agentkit.cli.assembly import open_ledger
+    from agentkit.cli.stored import require_ledger
+
+    if not yes:
+        raise typer.BadParameter(
+            "what no process has brought back by now is given up; stop what spends there, look at "
+            f"`agentkit budget show {org}`, then add --yes"
+        )
+    settings = leases.trusted(ledger, config, trust_config, ask=not json)
+    require_ledger(settings)
+    with open_ledger(settings) as book:
+        loss = book.reopen(org)
+    charged = plain_usd(usd_from_nusd(loss.orphaned.nusd))
+    if json:
+        emit({"org": org, "before": loss.before, "charged_usd": charged})
+    elif loss.before == "missing":
+        say(f"{org}: begun without limits; set them with `agentkit budget set {org} --usd ...`")
+    elif loss.before == "open":
+        say(f"{org}: is open")
+    else:
+        say(f"{org}: open again, ${charged} charged for calls that nobody remembers")
     return 0
 
 

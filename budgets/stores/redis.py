@@ -27,6 +27,7 @@ from agentkit.budgets.scope import Scope
 from agentkit.budgets.store import Account, Denial, Grant, Settlement
 from agentkit.budgets.stores.redis_address import read_address
 from agentkit.budgets.stores.redis_connection import RedisConnection
+from agentkit.budgets.stores.redis_journal import JournalFile
 from agentkit.budgets.stores.redis_memory import Memories, OrgMemory
 from agentkit.budgets.stores.redis_tasks import RedisTasks
 from agentkit.budgets.stores.redis_verbs import RedisVerbs
@@ -45,7 +46,8 @@ class RedisStore:
         self._redis = RedisConnection(where)
         self._drive = self._redis.drive
         runs = self._redis.runs
-        self._memories = Memories(clock=clock)
+        self._journal = JournalFile(where.journal) if where.journal else None
+        self._memories = Memories(self._journal, clock)
         self._verbs = RedisVerbs(
             where, self._memories, clock=clock, generation=lambda: runs.generation
         )
@@ -190,6 +192,8 @@ class RedisStore:
 
     def close(self) -> None:
         self._redis.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def _matching(self, where: JournalFilter) -> Iterator[tuple[CallRecord, Outcome | None]]:
         """The calls that are meant, a page of tasks at a time."""

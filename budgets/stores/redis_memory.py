@@ -48,6 +48,14 @@ class Hold(NamedTuple):
 class Journal(Protocol):
     """Keeps what is remembered over the end of the process."""
 
+    def load(self, org: str, clock: Callable[[], float]) -> OrgMemory:
+        """What was remembered of an org when it was last written."""
+        ...
+
+    def orgs(self) -> list[str]:
+        """Those of which something was written."""
+        ...
+
     def write(self, org: str, memory: OrgMemory, paths: Iterable[str], held: str | None) -> None:
         """Write how far the org was seen, the records of `paths`, and one reservation."""
         ...
@@ -232,10 +240,13 @@ class Memories:
         """What is remembered of `org`."""
         memory = self._orgs.get(org)
         if memory is None:
+            journal, clock = self._journal, self._clock
+            made = journal.load(org, clock) if journal else OrgMemory(org, None, clock)
             with self._lock:
-                memory = self._orgs.setdefault(org, OrgMemory(org, self._journal, self._clock))
+                memory = self._orgs.setdefault(org, made)
         return memory
 
     def orgs(self) -> set[str]:
         """Those of which something is remembered."""
-        return {org for org, memory in list(self._orgs.items()) if memory.seen}
+        seen = {org for org, memory in list(self._orgs.items()) if memory.seen}
+        return seen if self._journal is None else seen | set(self._journal.orgs())

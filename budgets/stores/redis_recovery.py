@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from agentkit.budgets.amount import NOTHING
 from agentkit.budgets.errors import BudgetStateLost, StoreError
@@ -32,6 +32,11 @@ from agentkit.budgets.stores.redis_script import (
 _log = logging.getLogger("agentkit.budgets")
 
 _PART = 500
+_BEFORE: dict[bytes, Literal["closed", "open", "missing"]] = {
+    b"REOPENED": "closed",
+    b"OPEN": "open",
+    b"CREATED": "missing",
+}
 _ROUNDS = 8
 
 
@@ -122,6 +127,7 @@ class Recovery:
             seq_seen=int(memory.seq),
             seq_found=found,
             orphaned=orphaned,
+            before=_BEFORE[answer[0]],
         )
         if answer[0] != b"OPEN":
             self._tell(loss)

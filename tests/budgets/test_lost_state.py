@@ -438,6 +438,39 @@ def test_new_orgs_can_be_refused(server: RedisServer) -> None:
     workers.close()
 
 
+def test_journal_remembers_over_the_end_of_every_process(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    """Server and process go down together; the next process knows what was spent."""
+    workers = Workers(server, f"&journal={tmp_path / 'journal.db'}")
+    store = workers.open()
+    store.put_scope(Scope(path="acme", limits=Limits(nusd=10)))
+    store.ensure_scopes(_CHAIN)
+    workers.spend(store, "r", 6)
+    _reserve(store, "open", 2)
+    store.close()
+    server.flush()
+    fresh = workers.open()
+    with pytest.raises(BudgetStateLost):
+        fresh.ensure_scopes(_CHAIN)
+    assert fresh.settle("open", Amount(nusd=1)).after == "settled"
+    fresh.close()
+    server.flush()
+    third = workers.open()
+    with pytest.raises(BudgetStateLost):
+        _reserve(third, "next", 1)
+    workers.clock.now_seconds += _WAIT_SECONDS
+    denial = _reserve(third, "next", 4)
+    assert isinstance(denial, Denial)
+    assert (denial.settled, denial.held) == (7, 0)
+    workers.close()
+
+
+def test_journal_that_cannot_be_written_grants_nothing(server: RedisServer, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"take \?journal= out of the address"):
+        RedisStore(f"{server.address}&journal={tmp_path / 'missing' / 'journal.db'}")
+
+
 def test_opening_by_hand_does_not_wait(
     server: RedisServer, workers: Workers, worker: RedisStore
 ) -> None:
