@@ -54,10 +54,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """Turns of a person, each with the names of the functions that it needs."""
+    """Turns of a person, each with the names of the functions that it needs.
+
+    `arrivals` are the functions that are there only from a turn on.
+    """
 
     turns: tuple[Request, ...]
     cards: tuple[ToolCard, ...]
+    arrivals: Mapping[int, frozenset[str]]
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -149,7 +153,11 @@ def conversations(name: str) -> list[Conversation]:
             Request(text=_said(turn), needed=frozenset(map(_called, calls)) & frozenset(cards))
             for turn, calls in zip(row["question"], row["ground_truth"], strict=True)
         )
-        found.append(Conversation(turns=turns, cards=tuple(cards.values())))
+        arrivals = {
+            int(turn): frozenset(names) & frozenset(cards)
+            for turn, names in row.get("missed_function", {}).items()
+        }
+        found.append(Conversation(turns=turns, cards=tuple(cards.values()), arrivals=arrivals))
     return found
 
 

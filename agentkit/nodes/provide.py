@@ -9,11 +9,12 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.nodes.sent import sent_tokens
 from agentkit.run import Run
-from agentkit.state import AgentState, note_of, transcript
+from agentkit.state import AgentState, is_request, note_of, transcript
 from agentkit.tools.provision.placing import Place, place
 from agentkit.tools.provision.toolbox import Batch, Toolbox
 
 _MOST_ERROR_CHARS = 200
+_MOST_EARLIER_CHARS = 500
 _ARGUMENTS = "invalid arguments"
 
 
@@ -29,7 +30,7 @@ def provide(
         used = _used(messages, toolbox)
         request = messages[state.get("request_at", 0)].text
         return {"offered": [toolbox.begin(request, used=used)]}
-    names = toolbox.later(offered, _need(state))
+    names = toolbox.later(offered, _needs(state))
     if not names:
         return {}
     where = _place(state, run, tier, toolbox, system, names)
@@ -50,20 +51,24 @@ def schemas_of(state: AgentState, tier: Tier, toolbox: Toolbox) -> ToolSchemas:
     )
 
 
-def _need(state: AgentState) -> str:
+def _needs(state: AgentState) -> list[str]:
     """What a step is about: the request of a new task, else the model's last words and what failed.
+
+    A request often goes on from the one before it, so that one is looked at too.
 
     An error may come from a tool, which nobody trusts: it can have a tool of the user's offered,
     and grants nothing.
     """
     messages = transcript(state)
     if state.get("step", 0) == 0:
-        return messages[state.get("request_at", 0)].text
+        at = state.get("request_at", 0)
+        earlier = next((m.text for m in reversed(messages[:at]) if is_request(m)), "")
+        return [messages[at].text, earlier[:_MOST_EARLIER_CHARS]]
     at = len(messages)
     while at and not isinstance(messages[at - 1], AIMessage):
         at -= 1
     words = messages[at - 1].text if at else ""
-    return "\n".join([words, *_errors(messages[at:])]).strip()
+    return [words, "\n".join(_errors(messages[at:]))]
 
 
 def _errors(messages: Sequence[BaseMessage]) -> list[str]:

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from agentkit.tools.provision.embedding import Embedder, LangChainEmbedding, StaticEmbedding
     from agentkit.tools.provision.index import ToolCard, ToolIndex
     from agentkit.tools.provision.offer import Offer, Provisioner
-    from agentkit.tools.provision.retrieval import Calibration, Match, search
+    from agentkit.tools.provision.retrieval import Match, search
+    from agentkit.tools.provision.signals import Calibration
     from agentkit.tools.provision.toolbox import Batch, Provisioning, Toolbox
 
 _HOMES = {
     "Batch": "toolbox",
-    "Calibration": "retrieval",
+    "Calibration": "signals",
     "CompactTool": "compaction",
     "Embedder": "embedding",
     "LangChainEmbedding": "embedding",

@@ -76,17 +76,22 @@ class StaticEmbedding:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One row of length 1 a text; of zeros where no word is known."""
+        found = self.sums(texts)
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.asarray(found / np.maximum(lengths, 1e-9), np.float32)
+
+    def sums(self, texts: Sequence[str]) -> Vectors:
+        """One row a text, the sum over its word pieces: it is the longer the more they say."""
         found = np.zeros((len(texts), self._table.shape[1]), np.float32)
         for start in range(0, len(texts), _CHUNK_TEXTS):
             chunk = [self.piece_ids(text) for text in texts[start : start + _CHUNK_TEXTS]]
             rows = [start + row for row, ids in enumerate(chunk) if ids]
             known = [ids for ids in chunk if ids]
             if known:
-                found[rows] = self._sums(known)
-        lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        return np.asarray(found / np.maximum(lengths, 1e-9), np.float32)
+                found[rows] = self._added(known)
+        return found
 
-    def _sums(self, known: Sequence[Sequence[int]]) -> Vectors:
+    def _added(self, known: Sequence[Sequence[int]]) -> Vectors:
         starts = np.cumsum([0, *(len(ids) for ids in known[:-1])])
         flat = np.fromiter((number for ids in known for number in ids), np.int64)
         return np.add.reduceat(self._table[flat], starts, axis=0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import hmac
+import io
 import json
 import logging
 import os
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +20,8 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from agentkit.tools.provision.embedding import Embedder, Vectors, embedder_of
+from agentkit.tools.provision.compaction import shared_prefix
+from agentkit.tools.provision.embedding import Embedder, StaticEmbedding, Vectors, embedder_of
 from agentkit.tools.provision.lexical import Lexical
 from agentkit.tools.provision.words import spoken, terms
 
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float32]
 
-_VERSION = "1"  # of what is indexed and how: an index cached by another version is made anew
+_VERSION = "2"  # of what is indexed and how: an index cached by another version is made anew
 _MAX_ARGUMENTS = 24
+_DIGEST_BYTES = 32
 _MAX_DESCRIPTION_CHARS = 1_200
 _MAX_ARGUMENT_CHARS = 160
 _NAME_SHARE = 0.3
@@ -66,10 +70,14 @@ class ToolCard:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """How each tool fits each text: rows are texts, columns tools in the order of the cards."""
+    """How each tool fits each text: rows are texts, columns tools in the order of the cards.
+
+    `named` has one row, for the first text: which share of the words of a tool's name it says.
+    """
 
     lexical: Scores
     semantic: Scores
+    named: Scores
 
 
 class ToolIndex:
@@ -93,6 +101,11 @@ class ToolIndex:
         groups = {group: number for number, group in enumerate(sorted({c.group for c in cards}))}
         self._groups = np.array([groups[card.group] for card in cards], np.int64)
 
+    @property
+    def has_shipped_embedding(self) -> bool:
+        """Whether the vectors are of the embedding in the wheel."""
+        return self.embedder is StaticEmbedding.shipped()
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of everything indexed and of the embedder."""
@@ -110,12 +123,37 @@ class ToolIndex:
         lexical = np.zeros_like(semantic)
         for row, text in enumerate(texts):
             lexical[row] = self._lexical.scores(terms(text))
-        return Evidence(lexical=lexical, semantic=semantic)
+        return Evidence(lexical=lexical, semantic=semantic, named=self._named(texts[0]))
+
+    def _named(self, text: str) -> Scores:
+        found = np.zeros(len(self.cards), np.float32)
+        for word in set(terms(text)):
+            places = self._named_by.get(word)
+            if places is not None:
+                found[places] += self._name_weights[places]
+        return found
+
+    @functools.cached_property
+    def _name_words(self) -> tuple[frozenset[str], ...]:
+        return tuple(frozenset(terms(spoken(card.name))) for card in self.cards)
+
+    @functools.cached_property
+    def _name_weights(self) -> Scores:
+        return np.array([1 / max(len(words), 1) for words in self._name_words], np.float32)
+
+    @functools.cached_property
+    def _named_by(self) -> dict[str, NDArray[np.int64]]:
+        """For each word the tools that have it in their names."""
+        places: dict[str, list[int]] = {}
+        for place, words in enumerate(self._name_words):
+            for word in words:
+                places.setdefault(word, []).append(place)
+        return {word: np.array(found, np.int64) for word, found in places.items()}
 
     def words(self, position: int) -> frozenset[str]:
         """The stems under which the card at a position is found."""
         if (known := self._words.get(position)) is None:
-            known = self._words[position] = frozenset(_card_terms(self.cards[position]))
+            known = self._words[position] = frozenset(_card_terms(self._distinct[position]))
         return known
 
     def spread_over_groups(self, scores: Scores) -> Scores:
@@ -127,6 +165,20 @@ class ToolIndex:
         return np.asarray(best[:, self._groups], np.float32)
 
     @functools.cached_property
+    def _distinct(self) -> tuple[ToolCard, ...]:
+        """The cards without what all descriptions of a group begin with."""
+        groups: dict[str, list[str]] = {}
+        for card in self.cards:
+            groups.setdefault(card.group, []).append(card.description)
+        shared = {group: shared_prefix(texts) for group, texts in groups.items() if group}
+        return tuple(
+            replace(card, description=card.description.removeprefix(shared[card.group]))
+            if shared.get(card.group)
+            else card
+            for card in self.cards
+        )
+
+    @functools.cached_property
     def _group_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         order = np.argsort(self._groups, kind="stable")
         _, starts = np.unique(self._groups[order], return_index=True)
@@ -136,7 +188,7 @@ class ToolIndex:
         path = folder / f"tools-{self.fingerprint}.npz" if folder else None
         if path is not None and (stored := _read(path, len(self.cards))) is not None:
             return stored
-        built = Lexical.of([_card_terms(card) for card in self.cards]), self._embed_cards()
+        built = Lexical.of([_card_terms(card) for card in self._distinct]), self._embed_cards()
         if path is not None:
             _write(path, *built)
         return built
@@ -145,7 +197,7 @@ class ToolIndex:
         if not self.cards:
             return np.zeros((0, self.embedder.embed([""]).shape[1]), np.float32)
         names = self.embedder.embed([spoken(card.name) for card in self.cards])
-        full = self.embedder.embed([_sentence(card) for card in self.cards])
+        full = self.embedder.embed([_sentence(card) for card in self._distinct])
         vectors = _NAME_SHARE * names + (1 - _NAME_SHARE) * full
         groups = sorted({f"{spoken(c.group)}. {c.group_description}" for c in self.cards})
         if len(groups) > 1:
@@ -190,14 +242,21 @@ def _write(path: Path, lexical: Lexical, vectors: Vectors) -> None:
     """Whole or not at all: another process may read or write the same index."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[np.generic]] = {"vectors": vectors, **lexical.arrays()}
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **arrays)
+    data = packed.getvalue()
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
-        np.savez(partial, allow_pickle=False, **arrays)
+        partial.write(_digest(data) + data)
     os.replace(partial.name, path)
 
 
 def _read(path: Path, cards: int) -> tuple[Lexical, Vectors] | None:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        whole = path.read_bytes()
+        digest, data = whole[:_DIGEST_BYTES], whole[_DIGEST_BYTES:]
+        if not hmac.compare_digest(_digest(data), digest):
+            raise ValueError("its digest is another")
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             stored: dict[str, NDArray[np.generic]] = {name: archive[name] for name in archive.files}
         vectors = np.asarray(stored["vectors"], np.float32)
         if len(vectors) == cards:
@@ -207,3 +266,7 @@ def _read(path: Path, cards: int) -> tuple[Lexical, Vectors] | None:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         _log.warning("index of tools at %s cannot be read (%s): made anew", path, error)
     return None
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()

@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from agentkit.budgets.tokens import count_text
 from agentkit.tools.errors import InvalidTool
 from agentkit.tools.provision.compaction import CompactTool, compact_all
 from agentkit.tools.provision.index import ToolIndex
-from agentkit.tools.provision.retrieval import SHIPPED, Calibration, Match, search
+from agentkit.tools.provision.retrieval import Match, search
+from agentkit.tools.provision.signals import Calibration
 
 if TYPE_CHECKING:
     from agentkit.tools.catalogue import Schema
@@ -73,18 +74,19 @@ class Provisioner:
         core: Iterable[str] = (),
         limit: int = _DEFAULT_LIMIT,
         limit_tokens: int | None = None,
-        calibration: Calibration | None = SHIPPED,
+        calibration: Calibration | Literal["fitted"] | None = "fitted",
     ) -> None:
         """`core` is always offered; each request adds at most `limit` tools.
 
         `limit_tokens` bounds the definitions of an offer; the core and what was offered before stay
-        even above it. `calibration` belongs to the index's embedder; None always offers `limit`.
+        even above it. `calibration` belongs to the index's embedder: "fitted" is the
+        one for the shipped embedding and none for any other; None always offers `limit`.
         Raises InvalidTool where the core names a tool that the index has not.
         """
         self._index = index
         self._limit = limit
         self._limit_tokens = limit_tokens
-        self._calibration = calibration
+        self._calibration = _calibration(index, calibration)
         self._tools = {tool.original_name: tool for tool in compact_all(index.cards)}
         self._places = {name: place for place, name in enumerate(self._tools)}
         self._core = tuple(core)
@@ -146,6 +148,14 @@ class Provisioner:
             tokens=tokens,
             fingerprint=_fingerprint(tools),
         )
+
+
+def _calibration(
+    index: ToolIndex, asked: Calibration | Literal["fitted"] | None
+) -> Calibration | None:
+    if asked != "fitted":
+        return asked
+    return Calibration.fitted("shipped") if index.has_shipped_embedding else None
 
 
 def _fingerprint(tools: Sequence[CompactTool]) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from agentkit.tools.provision.index import Evidence, Scores, ToolIndex
 from agentkit.tools.provision.intent import MAX_REQUEST_CHARS, intents
-from agentkit.tools.provision.words import plain, spoken, terms
+from agentkit.tools.provision.signals import Calibration, Request, Signals
+from agentkit.tools.provision.words import plain, terms
 
+# Chosen on rows at even positions of the MetaTool and BFCL sets (packaging/fit_shares.py); the
+# shares of groups by looking at LiveMCP.
 _LEXICAL_SHARE = 0.4
-_INTENT_SHARE = 0.3
+_PART_LEXICAL_SHARE = 0.2
+_NAMED_SHARE = 1.5
 _GROUP_SHARE = 0.6
-_LEAST_CANDIDATES = 10
+_PART_GROUP_SHARE = 0.18
+_CANDIDATES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,40 +35,6 @@ class Match:
     score: float
     chance: float | None
     shared_words: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """A logistic model of a match's chance, and the `floor` under which nothing is offered."""
-
-    bias: float
-    semantic: float
-    intent: float
-    covered: float
-    named: float
-    floor: float
-
-    def chance(self, *, semantic: float, intent: float, covered: float, named: float) -> float:
-        """0 to 1; semantic and intent are cosines, covered and named shares of words."""
-        logit = (
-            self.bias
-            + self.semantic * semantic
-            + self.intent * intent
-            + self.covered * covered
-            + self.named * named
-        )
-        return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
-
-
-# Fitted on even positions of BFCL's irrelevance and single-turn sets, each row with its own few
-# functions; the floors were set on even positions of the MetaTool sets and BFCL's pool, so that no
-# set loses more than 2 points of recall. MINILM's are of a third of those rows.
-SHIPPED = Calibration(
-    bias=-2.604, semantic=0.166, intent=5.163, covered=-0.018, named=1.198, floor=0.23
-)
-MINILM = Calibration(
-    bias=-3.57, semantic=2.49, intent=4.557, covered=0.756, named=1.138, floor=0.17
-)
 
 
 def search(
@@ -82,13 +53,40 @@ def search(
         return ()
     evidence = index.evidence(texts)
     scores = combined(index, evidence)
-    best = _best(scores, max(limit, _LEAST_CANDIDATES))
-    matches = [_match(index, evidence, texts[0], int(at), scores, calibration) for at in best]
-    if calibration is not None:
-        highest = max(match.chance or 0.0 for match in matches)
-        if highest < calibration.floor:
-            return ()
-    return tuple(matches[:limit])
+    best = _best(scores, max(limit, _CANDIDATES))
+    asked = dict.fromkeys(terms(texts[0]))
+    if calibration is None:
+        return tuple(_match(index, at, scores, asked, None) for at in best[:limit])
+    chances = [
+        calibration.chance(found) for found in signals_of(index, evidence, texts[0], asked, best)
+    ]
+    if calibration.holds_back(chances[:_CANDIDATES]):
+        return ()
+    return tuple(
+        _match(index, at, scores, asked, chance)
+        for at, chance in zip(best[:limit], chances, strict=False)
+    )
+
+
+def signals_of(
+    index: ToolIndex,
+    evidence: Evidence,
+    request: str,
+    asked: Mapping[str, object],
+    positions: Sequence[int],
+) -> Iterator[Signals]:
+    """The signals of a request, whose stems are `asked`, and each of some tools."""
+    said = Request(request)
+    for at in positions:
+        card, words = index.cards[at], index.words(at)
+        yield Signals(
+            semantic=float(evidence.semantic[0, at]),
+            intent=float(evidence.semantic[:, at].max()),
+            covered=sum(word in words for word in asked) / max(len(asked), 1),
+            echoed=said.echo(card.name),
+            grounded=said.grounding(card),
+            length=math.log1p(len(asked)),
+        )
 
 
 def combined(index: ToolIndex, evidence: Evidence) -> Scores:
@@ -96,14 +94,20 @@ def combined(index: ToolIndex, evidence: Evidence) -> Scores:
 
     Cosines and BM25 have no scale in common, so each counts in standard deviations over the tools.
     """
-    own = np.asarray(
-        _standard(evidence.semantic) + np.float32(_LEXICAL_SHARE) * _standard(evidence.lexical),
+    meaning, words = _standard(evidence.semantic), _standard(evidence.lexical)
+    whole = meaning[0] + np.float32(_LEXICAL_SHARE) * words[0]
+    part = whole
+    if len(meaning) > 1:
+        part = (meaning[1:] + np.float32(_PART_LEXICAL_SHARE) * words[1:]).max(axis=0)
+    grouped = index.spread_over_groups(np.stack([whole, part]))
+    return np.asarray(
+        whole
+        + part
+        + np.float32(_NAMED_SHARE) * evidence.named
+        + np.float32(_GROUP_SHARE) * grouped[0]
+        + np.float32(_PART_GROUP_SHARE) * grouped[1],
         np.float32,
     )
-    rows = own + np.float32(_GROUP_SHARE) * index.spread_over_groups(own)
-    if len(rows) == 1:
-        return np.asarray(rows[0], np.float32)
-    return np.asarray(rows[0] + np.float32(_INTENT_SHARE) * rows[1:].max(axis=0), np.float32)
 
 
 def _texts(request: str) -> tuple[str, ...]:
@@ -128,26 +132,15 @@ def _best(scores: Scores, count: int) -> Sequence[int]:
 
 def _match(
     index: ToolIndex,
-    evidence: Evidence,
-    request: str,
     at: int,
     scores: Scores,
-    calibration: Calibration | None,
+    asked: Iterable[str],
+    chance: float | None,
 ) -> Match:
-    asked = dict.fromkeys(terms(request))
-    named = set(terms(spoken(index.cards[at].name)))
     words = index.words(at)
-    shared = tuple(word for word in asked if word in words)
-    chance = (
-        None
-        if calibration is None
-        else calibration.chance(
-            semantic=float(evidence.semantic[0, at]),
-            intent=float(evidence.semantic[:, at].max()),
-            covered=len(shared) / max(len(asked), 1),
-            named=len(named.intersection(asked)) / max(len(named), 1),
-        )
-    )
     return Match(
-        name=index.cards[at].name, score=float(scores[at]), chance=chance, shared_words=shared
+        name=index.cards[at].name,
+        score=float(scores[at]),
+        chance=chance,
+        shared_words=tuple(word for word in asked if word in words),
     )

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from agentkit.tools.provision.embedding import Embedder
     from agentkit.tools.provision.offer import Provisioner
     from agentkit.tools.provision.placing import Place
-    from agentkit.tools.provision.retrieval import Calibration
+    from agentkit.tools.provision.signals import Calibration
 
 Later = Literal["auto", "definitions", "transcript", "never"]
 
 _MOST_IN_A_REQUEST = 128  # OpenAI's limit on tools
-_LATER_LIMIT = 3
+_LATER_LIMITS = (4, 2)
 _FOUND_LIMIT = 5
 _REMEMBERED = 256
 _WINDOW_SHARE = 0.25
@@ -58,8 +58,8 @@ class Provisioning:
     tokens), all are offered as they are. Else `core` is, then up to `limit` tools that the request
     calls for, then what later steps do. `later` says where those are described: "auto" takes what
     costs less, "never" leaves them and the two tools of the dispatcher out. `groups` names for a
-    tool the server or package it belongs to. Without `embedding` the shipped one is used; another
-    one takes a `calibration` of its own, else nothing is ever held back.
+    tool the server or package it belongs to. Without `embedding` the shipped one is used; with
+    another one nothing is ever held back, unless it comes with a `calibration` of its own.
     """
 
     core: Sequence[str] = ()
@@ -68,7 +68,7 @@ class Provisioning:
     later: Later = "auto"
     groups: Mapping[str, str] = field(default_factory=dict[str, str])
     embedding: Embedder | Embeddings | None = None
-    calibration: Calibration | None = None
+    calibration: Calibration | Literal["fitted"] | None = "fitted"
     cache_folder: Path | None = None
 
     def tokens_of_tier(self, index: int) -> int:
@@ -128,13 +128,21 @@ class Toolbox:
         names = [*standing, *(match.name for match in offer.added)]
         return {"names": list(dict.fromkeys(names)), "place": "definitions"}
 
-    def later(self, offered: Sequence[Batch], need: str) -> list[str]:
-        """Tools that a step calls for beyond those offered, best first; few, and often none."""
-        known = {name for batch in offered for name in batch["names"]}
-        if not need.strip() or self.provisioning.later == "never":
-            return []
-        matches = self._ready().matches(need, limit=_LATER_LIMIT + len(known))
-        return [match.name for match in matches if match.name not in known][:_LATER_LIMIT]
+    def later(self, offered: Sequence[Batch], needs: Sequence[str]) -> list[str]:
+        """Tools that a step calls for beyond those offered, best first; few, and often none.
+
+        The first of the `needs` brings the most.
+        """
+        known = dict.fromkeys(name for batch in offered for name in batch["names"])
+        found: list[str] = []
+        if self.provisioning.later == "never":
+            return found
+        for need, limit in zip(needs, _LATER_LIMITS, strict=False):
+            if need.strip():
+                matches = self._ready().matches(need, limit=limit + len(known) + len(found))
+                new = (match.name for match in matches if match.name not in known)
+                found += [name for name in new if name not in found][:limit]
+        return found
 
     def note(self, names: Sequence[str]) -> str:
         """What the transcript says of tools that come later."""
@@ -233,7 +241,6 @@ class Toolbox:
     def _provision(self) -> Provisioner:
         from agentkit.tools.provision.index import ToolCard, ToolIndex
         from agentkit.tools.provision.offer import Provisioner
-        from agentkit.tools.provision.retrieval import SHIPPED
 
         asked = self.provisioning
         cards = [ToolCard.of(spec, group=asked.groups.get(spec.name, "")) for spec in self._real]
@@ -242,7 +249,7 @@ class Toolbox:
             index,
             core=asked.core,
             limit=asked.limit,
-            calibration=SHIPPED if asked.embedding is None else asked.calibration,
+            calibration=asked.calibration,
         )
 
 

@@ -56,6 +56,12 @@ def terms(text: str) -> list[str]:
     return [_stem(word) for word in words if word not in _COMMON]
 
 
+def content_words(text: str) -> list[str]:
+    """A text's words without the commonest, each once, as they stand."""
+    words = _WORD.findall(_CASE_CHANGE.sub(" ", text).lower())
+    return [word for word in dict.fromkeys(words) if word not in _COMMON]
+
+
 class _Stemmer(Protocol):
     """What is used of snowballstemmer, which has no types."""
 
