@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +17,9 @@ from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from agentkit.budgets.store import Store
+    from agentkit.cli.settings import Settings
     from agentkit.view.book import CostBook
-    from agentkit.view.story import TaskStories
+    from agentkit.view.story import TaskStories, TextsOf
 
 _DAY_SECONDS = 86_400.0
 
@@ -33,6 +36,9 @@ def view(
         int,
         typer.Option(min=0, help="With --out: open tasks up to so many calls, the latest first."),
     ] = 20_000,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Show what was said, where checkpoints kept it.")
+    ] = False,
     port: Annotated[
         int, typer.Option(metavar="N", min=0, max=65_535, help="0 takes any free one.")
     ] = 0,
@@ -40,6 +46,7 @@ def view(
         bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")
     ] = True,
     ledger: options.LedgerAddress = None,
+    checkpoint: options.Checkpoint = None,
     config: options.Config = None,
     trust_config: options.Trust = False,
     json: options.Json = False,
@@ -50,17 +57,39 @@ def view(
     from agentkit.cli.trust import require_trusted_ledger
     from agentkit.view.story import TaskStories
 
-    flags = Flags(config=config, trust_config=trust_config, ledger=ledger)
+    flags = Flags(config=config, trust_config=trust_config, ledger=ledger, checkpoint=checkpoint)
     settings = read_settings(flags)
     require_trusted_ledger(settings, flags, ask=not json)
     require_ledger(settings)
     since = None if days is None else time.time() - days * _DAY_SECONDS
     with open_ledger(settings) as book:
         figures = _figures(book.store, settings.ledger, since)
-        stories = TaskStories(book.store)
-        if out is not None:
-            return _write(figures, stories, out, calls=calls, as_json=json)
-        return _serve(figures, stories, port=port, browser=browser and not json, as_json=json)
+        with _texts(settings) if contents else nullcontext() as texts:
+            stories = TaskStories(book.store, texts)
+            if out is not None:
+                return _write(figures, stories, out, calls=calls, as_json=json)
+            return _serve(figures, stories, port=port, browser=browser and not json, as_json=json)
+
+
+@contextmanager
+def _texts(settings: Settings) -> Generator[TextsOf]:
+    """The texts in the checkpoints beside the ledger; raises ConfigError where there are none."""
+    from agentkit.checkpoint import ThreadedSqliteSaver, open_checkpointer
+    from agentkit.cli.settings import sqlite_file
+    from agentkit.view.texts import CheckpointTexts
+
+    file = None if settings.checkpoint is None else sqlite_file(settings.checkpoint)
+    if settings.checkpoint is None or file is None or not file.exists():
+        raise ConfigError(
+            "--contents reads checkpoints, and there are none here; name them under [checkpoint] "
+            "in agentkit.toml or with --checkpoint sqlite:///file.db"
+        )
+    saver = open_checkpointer(settings.checkpoint)
+    try:
+        yield CheckpointTexts(saver)
+    finally:
+        if isinstance(saver, ThreadedSqliteSaver):
+            saver.conn.close()
 
 
 def _figures(store: Store, address: str, since: float | None) -> CostBook:

@@ -5,11 +5,13 @@ All of it is made from the store's own sums, so every figure on the page adds up
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from agentkit.budgets.journal import TaskRecord
@@ -38,16 +40,19 @@ _LEAST_PAUSE_SECONDS = 1.0
 _REST = 20
 """A full look is followed by this many times its own length without one."""
 
-_MEASURES: Mapping[str, Callable[[CallSums], int]] = {
-    "calls": lambda sums: sums.calls,
-    "nusd": lambda sums: sums.cost_nusd,
-    "unconfirmed": lambda sums: sums.unconfirmed_nusd,
-    "unknown": lambda sums: sums.unknown_calls,
-    "input": lambda sums: sums.input_tokens,
-    "cached": lambda sums: sums.cache_read_tokens,
-    "output": lambda sums: sums.output_tokens,
-    "escalations": lambda sums: sums.escalations,
+_MEASURES: Mapping[str, str] = {
+    "calls": "calls",
+    "nusd": "cost_nusd",
+    "unconfirmed": "unconfirmed_nusd",
+    "unknown": "unknown_calls",
+    "input": "input_tokens",
+    "cached": "cache_read_tokens",
+    "output": "output_tokens",
+    "escalations": "escalations",
 }
+"""The columns that there always are, and the sums that they are made of."""
+_FURTHER = (*COMPONENTS, *(f"saved_{lever}" for lever in LEVERS))
+"""Columns that are there where they are not all 0."""
 
 
 @dataclass(slots=True)
@@ -93,7 +98,8 @@ class CostBook:
             if since_version == self._version:
                 return None
             if self._made[0] != self._version:
-                self._made = (self._version, self._encoded())
+                with _without_cycles():
+                    self._made = (self._version, self._encoded())
             return self._made[1]
 
     def task_ids(self, most_calls: int) -> list[str]:
@@ -118,7 +124,8 @@ class CostBook:
         if now < self._next_look:
             return
         if now >= self._next_full_look:
-            self._look_at_all(now)
+            with _without_cycles():
+                self._look_at_all(now)
         else:
             self._look_at_recent()
         self._next_look = time.monotonic() + _LEAST_PAUSE_SECONDS
@@ -187,35 +194,27 @@ class CostBook:
 
     def _encoded(self) -> bytes:
         rows = list(self._rows.values())
-        names = _Names()
         tags = _tags_by_use(rows)
         columns: dict[str, Sequence[float]] = {
             "task.at": [round(row.at, 1) for row in rows],
             "task.seconds": [round(row.seconds, 2) for row in rows],
-            "task.outcome": [names.number("outcome", row.outcome) for row in rows],
-            "task.scope": [names.number("scope", row.scope) for row in rows],
         }
+        names: dict[str, list[str]] = {}
+        columns["task.outcome"] = _numbered(names, "outcome", [row.outcome for row in rows])
+        columns["task.scope"] = _numbered(names, "scope", [row.scope for row in rows])
         for tag in tags:
             kind = f"tag:{tag}"
-            columns[kind] = [
-                names.number(kind, row.tags[tag]) if tag in row.tags else -1 for row in rows
-            ]
+            columns[kind] = _numbered(names, kind, [row.tags.get(tag) for row in rows])
         cells = [(n, model, sums) for n, row in enumerate(rows) for model, sums in row.cells]
         columns["cell.task"] = [n for n, _, _ in cells]
-        columns["cell.model"] = [names.number("model", model) for _, model, _ in cells]
-        for name, read in _MEASURES.items():
-            columns[f"cell.{name}"] = [read(sums) for _, _, sums in cells]
-        for name in (*COMPONENTS, *(f"saved_{lever}" for lever in LEVERS)):
-            at = CallSums._fields.index(name)
-            column = [sums[at] for _, _, sums in cells]
-            if any(column):
-                columns[f"cell.{name}"] = column
+        columns["cell.model"] = _numbered(names, "model", [model for _, model, _ in cells])
+        columns |= _measured([sums for _, _, sums in cells])
         head = {
             "version": self._version,
             "ledger": self._name,
             "made_at": time.time(),
             "running": sum(not row.outcome for row in rows),
-            "names": names.lists,
+            "names": names,
             "tags": tags,
             "ids": "\n".join(row.task_id for row in rows),
             "alerts": self._told,
@@ -223,20 +222,31 @@ class CostBook:
         return packed(head, columns)
 
 
-class _Names:
-    """Texts as numbers, by kind."""
+@contextmanager
+def _without_cycles() -> Generator[None]:
+    """Nobody looks for cycles of garbage: a million new values hold none, and that takes long."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
-    def __init__(self) -> None:
-        self.lists: dict[str, list[str]] = {"outcome": [], "scope": [], "model": []}
-        self._numbers: dict[tuple[str, str], int] = {}
 
-    def number(self, kind: str, text: str) -> int:
-        known = self._numbers.get((kind, text))
-        if known is None:
-            texts = self.lists.setdefault(kind, [])
-            known = self._numbers[kind, text] = len(texts)
-            texts.append(text)
-        return known
+def _measured(sums: Sequence[CallSums]) -> dict[str, Sequence[int]]:
+    columns = zip(*sums, strict=True) if sums else ((),) * len(CallSums._fields)
+    fields: dict[str, Sequence[int]] = dict(zip(CallSums._fields, columns, strict=True))
+    found = {f"cell.{name}": fields[field] for name, field in _MEASURES.items()}
+    return found | {f"cell.{name}": fields[name] for name in _FURTHER if any(fields[name])}
+
+
+def _numbered(names: dict[str, list[str]], kind: str, texts: Sequence[str | None]) -> Sequence[int]:
+    """Each text as its place in `names[kind]`, which this makes; -1 where there is none."""
+    names[kind] = [text for text in dict.fromkeys(texts) if text is not None]
+    numbers: dict[str | None, int] = {text: n for n, text in enumerate(names[kind])}
+    numbers[None] = -1
+    return [numbers[text] for text in texts]
 
 
 def _row(record: TaskRecord) -> _Task:

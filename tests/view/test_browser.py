@@ -400,3 +400,26 @@ def test_a_call_that_settles_while_the_page_is_open_appears(page: Page) -> None:
     eventually(
         lambda: "1 task running" in page.js("return document.getElementById('live').textContent")
     )
+
+
+def test_an_answer_that_is_markup_stays_text(page: Page, tmp_path: Path) -> None:
+    from agentkit.budgets import Ledger
+    from agentkit.checkpoint import ThreadedSqliteSaver, open_checkpointer
+    from agentkit.view.texts import CheckpointTexts
+    from tests.view.test_texts import run_two_tasks
+
+    ledger, address = Ledger("memory://"), f"sqlite:///{tmp_path}/checkpoints.db"
+    task_id, _ = run_two_tasks(ledger, address)
+    saver = open_checkpointer(address)
+    path = tmp_path / "report.html"
+    stories = TaskStories(ledger.store, CheckpointTexts(saver))
+    write_report(CostBook(ledger.store, name="x"), stories, path, most_calls=10)
+    page.driver.get("about:blank")
+    page.driver.get(f"{path.as_uri()}#task={task_id}")
+    eventually(lambda: page.js("return !!document.getElementById('texts')"))
+    page.js("document.querySelectorAll('#texts details').forEach((e) => (e.open = true))")
+    assert page.js("return document.getElementById('texts').innerText").count(PLANTED) == 1
+    assert page.js("return window.planted ?? null") is None
+    assert page.js("return document.querySelectorAll('main img, main script').length") == 0
+    assert isinstance(saver, ThreadedSqliteSaver)
+    saver.conn.close()

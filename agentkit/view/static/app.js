@@ -44,8 +44,14 @@ async function load() {
   state.version = state.book.facts.version;
   state.tag ??= state.book.tags[0] ?? "scope";
   drawFilters();
-  route(true);
+  await route(true);
+  if (!document.body.dataset.shownMs) afterPaint(() => (document.body.dataset.shownMs = performance.now().toFixed(0)));
   return true;
+}
+
+// Once what was drawn is on the screen.
+function afterPaint(done) {
+  requestAnimationFrame(() => requestAnimationFrame(done));
 }
 
 async function refresh() {
@@ -174,9 +180,7 @@ function apply() {
   pending = requestAnimationFrame(() => {
     pending = 0;
     if (location.hash.length > 1) location.hash = "";
-    const began = performance.now();
     draw();
-    document.body.dataset.filterMs = (performance.now() - began).toFixed(1);
   });
 }
 

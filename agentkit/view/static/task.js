@@ -152,8 +152,10 @@ function eventList(events, task) {
 }
 
 function textPanel(texts, steps) {
-  const found = steps.filter((step) => texts?.[step.number]);
-  if (!found.length) return null;
-  return figure("Texts", "Recorded because this agent keeps the contents of messages.", h("div", {}, found.map((step) =>
-    h("details", { class: "text" }, h("summary", {}, `step ${step.number}`), texts[step.number].map((part) => h("div", { class: "said" }, h("span", { class: "note" }, part.role), h("pre", {}, part.text)))))), null, { class: "wide" });
+  const numbers = Object.keys(texts ?? {}).map(Number).sort((a, b) => a - b);
+  if (!numbers.length) return null;
+  const cost = new Map(steps.map((step) => [step.number, usd(step.nusd)]));
+  const name = (number) => (number === 0 ? "asked" : `step ${number}${cost.has(number) ? `, ${cost.get(number)}` : ""}`);
+  return figure("What was said", "From the checkpoint that this task left, because the page was opened with --contents.", h("div", { class: "texts", id: "texts" }, numbers.map((number) =>
+    h("details", { class: "text" }, h("summary", {}, name(number)), texts[number].map((part) => h("div", { class: "said" }, h("span", { class: "note" }, part.role), h("pre", {}, part.text)))))), null, { class: "wide" });
 }
