@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkit.budgets.stores.sqlite import SqliteStore
+from agentkit.reports.alert import RULES
+from agentkit.view.alarms import alarms
 from agentkit.view.book import CostBook
 from agentkit.view.server import PageServer
 from agentkit.view.story import TaskStories
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
-_CALLS, _DAYS = 20_000, 30
+_CALLS, _DAYS, _DAY_USD = 20_000, 30, 20.0
 _MOST_BYTES = 150_000
 
 
@@ -34,7 +36,10 @@ def main() -> None:
         ledger = Path(folder) / "ledger.db"
         write(ledger, traffic(WASTEFUL, calls=_CALLS, days=_DAYS))
         store = SqliteStore(ledger)
-        book = CostBook(store, name="acme.db")
+        end = max(call.started_at for call in store.scan_calls())
+        book = CostBook(
+            store, name="acme.db", alerts=lambda: alarms(store, RULES, now=end, day_usd=_DAY_USD)
+        )
         with PageServer(book, TaskStories(store)) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             driver = open_chromium()
@@ -63,7 +68,7 @@ def _draw(driver: Chrome, url: str, store: SqliteStore) -> None:
         eventually(
             lambda seen=seen: run(driver, "return !!document.querySelector(arguments[0])", seen)
         )
-        _keep(name, picture(driver, most_height=930 if size == "laptop" else 1250))
+        _keep(name, picture(driver, most_height=900 if size == "laptop" else 1250))
 
 
 def _keep(name: str, data: bytes) -> None:

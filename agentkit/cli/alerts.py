@@ -46,10 +46,10 @@ def check(
         found = check_alerts(
             book.store,
             now=time.time() if now is None else now,
-            rules=_rules(settings),
+            rules=rules_of(settings),
             scope=scope,
             tags=journal.tags_of(tag),
-            day_usd=_day_usd(settings),
+            day_usd=day_budget(settings),
         )
     if json:
         emit([_facts(firing) for firing in found])
@@ -63,7 +63,7 @@ def check(
 @app.command("list")
 def list_rules(config: options.Config = None, json: options.Json = False) -> int:
     """List the rules in force, with their thresholds and floors, as agentkit.toml may set them."""
-    rules = _rules(read_settings(Flags(config=config)))
+    rules = rules_of(read_settings(Flags(config=config)))
     rows = [
         {"rule": rule.name, "watches": rule.summary, "threshold": f"{rule.threshold:g}",
          "floor": f"{rule.floor:g} {rule.floor_unit}"}
@@ -90,7 +90,7 @@ def export(
     """
     from agentkit.reports.prometheus import dashboard, rule_file
 
-    rules = _rules(read_settings(Flags(config=config)))
+    rules = rules_of(read_settings(Flags(config=config)))
     say((rule_file(rules) if what == "prometheus" else dashboard(rules)).rstrip("\n"))
     return 0
 
@@ -107,12 +107,13 @@ def metrics(
     from agentkit.reports.prometheus import exposition, samples
 
     with opened(ledger, config, trust_config, ask=False) as (settings, book):
-        text = exposition(samples(book.store, day_usd=_day_usd(settings)))
+        text = exposition(samples(book.store, day_usd=day_budget(settings)))
     say(text.rstrip("\n"))
     return 0
 
 
-def _rules(settings: Settings) -> Sequence[Rule]:
+def rules_of(settings: Settings) -> Sequence[Rule]:
+    """The rules in force, as agentkit.toml sets them."""
     from agentkit.reports.alert_check import RuleChange, rules_in_force
 
     section = settings.project.alerts
@@ -124,7 +125,8 @@ def _rules(settings: Settings) -> Sequence[Rule]:
     )
 
 
-def _day_usd(settings: Settings) -> float | None:
+def day_budget(settings: Settings) -> float | None:
+    """USD a day in agentkit.toml, for where no scope has a limit for a day."""
     day = settings.project.alerts.day_usd
     return None if day is None else float(day)
 

@@ -63,7 +63,7 @@ def view(
     require_ledger(settings)
     since = None if days is None else time.time() - days * _DAY_SECONDS
     with open_ledger(settings) as book:
-        figures = _figures(book.store, settings.ledger, since)
+        figures = _figures(book.store, settings, since)
         with _texts(settings) if contents else nullcontext() as texts:
             stories = TaskStories(book.store, texts)
             if out is not None:
@@ -92,10 +92,18 @@ def _texts(settings: Settings) -> Generator[TextsOf]:
             saver.conn.close()
 
 
-def _figures(store: Store, address: str, since: float | None) -> CostBook:
+def _figures(store: Store, settings: Settings, since: float | None) -> CostBook:
+    from agentkit.cli.alerts import day_budget, rules_of
+    from agentkit.view.alarms import alarms
     from agentkit.view.book import CostBook
 
-    return CostBook(store, name=_shown(address), since=since)
+    rules, day_usd = rules_of(settings), day_budget(settings)
+    return CostBook(
+        store,
+        name=_shown(settings.ledger),
+        alerts=lambda: alarms(store, rules, now=time.time(), day_usd=day_usd),
+        since=since,
+    )
 
 
 def _shown(address: str) -> str:

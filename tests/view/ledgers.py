@@ -21,11 +21,11 @@ def company(path: Path, *, calls: int = 1_500) -> SqliteStore:
 
 
 def plant(store: SqliteStore) -> None:
-    """A task that names its model, tools, tags, scope, reason and events after a script."""
+    """A task that names its model, tools, tags, reason and events after a script."""
     at = max(task.started_at for task in store.tasks(limit=1)) + 60
     record = TaskRecord(
         task_id=PLANTED_TASK,
-        scope=f"acme/{PLANTED}",
+        scope="acme/planted",
         started_at=at,
         ended_at=at + 3,
         outcome="failed",

@@ -39,6 +39,14 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"the browser tests want {missing()}"),
     pytest.mark.timeout(240),
 ]
+ALARMS: list[dict[str, object]] = [
+    {
+        "rule": "feature_concentration", "firing": True, "severity": "warning",
+        "which": f"feature {PLANTED}", "text": f"too much {PLANTED}",
+        "advice": "run `agentkit advise`", "tasks": [PLANTED_TASK],
+    },
+    {"rule": "burn_rate", "firing": False},
+]  # fmt: skip
 LOOKS = [(size, scheme) for size in ("phone", "desktop") for scheme in ("light", "dark")]
 PICTURES = os.environ.get("AGENTKIT_PICTURES", "")
 
@@ -103,7 +111,8 @@ class Page:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     store = company(tmp_path_factory.mktemp("ledger") / "ledger.db")
     plant(store)
-    with PageServer(CostBook(store, name="ledger.db"), TaskStories(store)) as server:
+    book = CostBook(store, name="ledger.db", alerts=lambda: ALARMS)
+    with PageServer(book, TaskStories(store)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         driver = open_chromium()
@@ -171,6 +180,17 @@ def test_an_escalation_is_marked_with_its_reason(page: Page) -> None:
         "return [...document.querySelectorAll('.marks li.up')].map((e) => e.textContent)"
     )
     assert marks == [f"step {call.step}: to {call.provider}:{call.model}: {call.escalation}"]
+
+
+def test_alerts_say_which_tasks_and_what_to_do(page: Page) -> None:
+    page.open()
+    told = page.js("return document.querySelector('[data-rule=feature_concentration]').textContent")
+    assert "feature concentration" in told
+    assert "run agentkit advise" in told
+    assert "1 of 2 rules firing" in page.js("return document.getElementById('alerts').textContent")
+    page.js("document.querySelector('[data-rule] a').click()")
+    eventually(lambda: page.js("return document.body.dataset.view") == "task")
+    assert page.js("return document.querySelector('#view-title .mono').textContent") == PLANTED_TASK
 
 
 def test_filters_narrow_every_figure(page: Page) -> None:

@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from agentkit.budgets.journal import CallRecord, TaskRecord
 from agentkit.budgets.journal_query import JournalFilter
 from agentkit.budgets.stores.sqlite import SqliteStore
 from agentkit.budgets.usage import Usage
+from agentkit.reports.alert import RULES
+from agentkit.view.alarms import alarms
 from agentkit.view.book import CostBook
 from agentkit.view.report_file import write_report
 from agentkit.view.server import PageServer
@@ -215,6 +218,27 @@ def test_tasks_before_a_time_can_be_left_out(store: SqliteStore) -> None:
     expected = store.tasks(limit=100_000, where=JournalFilter(since=middle))
     assert len(head["ids"].split("\n")) == len(expected)
     assert min(columns["task.at"]) >= middle - 0.1
+
+
+def test_rules_that_fire_come_with_their_tasks_and_quiet_ones_are_named(
+    store: SqliteStore,
+) -> None:
+    end = max(call.started_at for call in store.scan_calls()) + 1
+    rules = [
+        replace(rule, threshold=0.0, floor=0.0) if rule.name == "daily_spend" else rule
+        for rule in RULES
+    ]
+    found = alarms(store, rules, now=end)
+    (loud,) = [alarm for alarm in found if alarm["rule"] == "daily_spend"]
+    assert loud["firing"]
+    assert loud["advice"]
+    last_day = JournalFilter(since=end - 86_400)
+    dearest = max(store.sum_calls(("task",), last_day), key=lambda group: group.sums.cost_nusd)
+    assert isinstance(loud["tasks"], list)
+    assert loud["tasks"][0] == dearest.key[0]
+    assert {alarm["rule"] for alarm in found} == {rule.name for rule in RULES}
+    head, _ = unpack(CostBook(store, name="x", alerts=lambda: found).packed() or b"")
+    assert head["alerts"] == json.loads(json.dumps(found))
 
 
 def test_a_ledger_without_tasks_has_a_page(tmp_path: Path) -> None:

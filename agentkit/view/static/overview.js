@@ -118,7 +118,7 @@ export function savings(book, sums) {
     .filter((row) => row.value !== 0)
     .sort((a, b) => b.value - a.value);
   if (!rows.length) {
-    return figure(title, null, nothing("No lever changed what a call cost. `agentkit advise` says which would."), null);
+    return figure(title, null, nothing(withCommands("No lever changed what a call cost. `agentkit advise` says which would.")), null);
   }
   const note = "What the same calls would have been billed without it, less what they were. Each lever on its own: they do not add up.";
   return figure(title, note, divergingBars(rows), table(title, ["lever", "saved"], rows.map((row) => [row.name, { text: usd(row.value), value: row.value }])));
@@ -137,17 +137,24 @@ export function alerts(book) {
   const found = book.facts.alerts;
   if (!found) return null;
   const firing = found.filter((alert) => alert.firing);
-  if (!firing.length) return h("p", { class: "quiet", id: "quiet" }, `All ${found.length} alert rules are quiet.`);
+  const rules = new Set(found.map((alert) => alert.rule)).size;
+  if (!firing.length) return h("p", { class: "quiet", id: "quiet" }, `All ${rules} alert rules are quiet.`);
   return figure(
     title,
-    `${firing.length} of ${plural(found.length, "rule")} firing, over the whole ledger.`,
+    `${new Set(firing.map((alert) => alert.rule)).size} of ${plural(rules, "rule")} firing now, over the whole ledger.`,
     h("ul", { class: "alerts" }, firing.map((alert) =>
-      h("li", { "data-rule": alert.rule },
-        h("strong", {}, alert.name), h("span", { class: "alert-figures" }, alert.text), h("p", {}, alert.advice),
+      h("li", { "data-rule": alert.rule, class: alert.severity },
+        h("strong", {}, alert.rule.replaceAll("_", " "), alert.which && h("span", { class: "which" }, alert.which)),
+        h("span", { class: "alert-figures" }, alert.text), h("p", {}, withCommands(alert.advice)),
         alert.tasks?.length > 0 && h("p", { class: "alert-tasks" }, "Tasks: ", alert.tasks.slice(0, 3).map((id, n) => [n ? ", " : "", h("a", { href: `#task=${encodeURIComponent(id)}` }, id)]))))),
     null,
     { class: "attention full" },
   );
+}
+
+// What stands between backquotes is something to type.
+function withCommands(text) {
+  return text.split("`").map((part, n) => (n % 2 ? h("code", {}, part) : part));
 }
 
 export function nothing(text) {
