@@ -7,8 +7,11 @@ from agentkit.tools.errors import (
     DuplicateTool,
     InvalidLimits,
     InvalidPermissions,
+    InvalidPins,
     InvalidTool,
+    ServerUnavailable,
     ToolError,
+    ToolExtraMissing,
 )
 from agentkit.tools.execution import arun_calls, calls_of, run_calls
 from agentkit.tools.functions import ToolSource
@@ -36,6 +39,7 @@ __all__ = [
     "Inject",
     "InvalidLimits",
     "InvalidPermissions",
+    "InvalidPins",
     "InvalidTool",
     "Keep",
     "KeepLimits",
@@ -47,11 +51,13 @@ __all__ = [
     "Permission",
     "Permissions",
     "Pruned",
+    "ServerUnavailable",
     "SideEffect",
     "SqliteObservationStore",
     "Status",
     "ToolCatalogue",
     "ToolError",
+    "ToolExtraMissing",
     "ToolSource",
     "ToolSpec",
     "arun_calls",

@@ -43,8 +43,9 @@ def tool_name(group: str, name: str) -> str:
     holds "__", so the first one ends it.
     """
     wanted = f"{group}{_SEPARATOR}{name}"
-    if _NAME.fullmatch(wanted):
+    if name and _NAME.fullmatch(wanted):
         return wanted
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARS]
-    safe = _NOT_ALLOWED.sub("_", wanted).rstrip("_")
-    return f"{safe[: _MOST_CHARS - _HASH_CHARS - 1]}-{digest}"
+    room = _MOST_CHARS - len(group) - len(_SEPARATOR) - _HASH_CHARS - 1
+    safe = _NOT_ALLOWED.sub("_", name)[:room].strip("_")
+    return f"{group}{_SEPARATOR}{safe}-{digest}"
