@@ -1,0 +1,111 @@
+"""agentkit's own policy in the replay: observations pruned at production, fetches paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from agentkit.budgets.tokens import count_text
+from agentkit.memory.window import valid_window
+from agentkit.tools.observation_store import MemoryObservationStore
+from agentkit.tools.prune import prune
+from agentkit.tools.recall import recall, recall_tool
+from benchmarks._context_bill import Request, Tool
+from benchmarks._context_policies import Sent, tools_of
+from benchmarks._recordings import Copied, Recording, text_of
+
+MOST_FETCHES_A_VALUE = 4
+
+
+class Pruned:
+    """Sends every observation pruned when it is made; the transcript only grows.
+
+    `fetch` brings a missing value back as a model would: a call of `recall` with the argument's
+    name and the words of the model's own turn, then page by page.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._store = MemoryObservationStore()
+        self._sent: list[BaseMessage] = []
+        self._seen = 0
+        self._handles: dict[int, str] = {}
+        self._fetches = 0
+
+    @property
+    def _tools(self) -> list[Tool]:
+        tools = tools_of(self._recording)
+        return [*tools, _RECALL] if self._handles else tools
+
+    def build(self, transcript: Sequence[BaseMessage]) -> Sent:
+        for at in range(self._seen, len(transcript)):
+            message = transcript[at]
+            if isinstance(message, ToolMessage):
+                message = self._pruned(transcript, at, message)
+            self._sent.append(message)
+        self._seen = len(transcript)
+        return Sent(messages=valid_window(self._sent), tools=self._tools)
+
+    def _pruned(
+        self, transcript: Sequence[BaseMessage], at: int, message: ToolMessage
+    ) -> ToolMessage:
+        found = prune(
+            message.text or "(nothing)",
+            query=_query(transcript[:at], message),
+            max_tokens=400,
+            keep=partial(self._store.put, "task"),
+        )
+        if found.handle:
+            self._handles[at] = found.handle
+        return message.model_copy(update={"content": found.text})
+
+    def holds(self, value: str) -> bool:
+        """Whether what is sent now has a value."""
+        return any(value in text_of(message) for message in self._sent)
+
+    def fetch(self, missing: Copied) -> list[Request]:
+        """The calls that bring a value back, each an answer that calls `recall`; [] if none can."""
+        handle = self._handles.get(missing.source)
+        if handle is None:
+            return []
+        turn = self._recording.messages[missing.step]
+        asks: list[dict[str, str]] = [{"query": f"{missing.key} {turn.text}".strip()[:300]}]
+        start, requests = 1, []
+        while asks and len(requests) < MOST_FETCHES_A_VALUE:
+            arguments = {"handle": handle, **asks.pop()}
+            brought = recall(self._store, "task", **arguments)
+            requests.append(self._asked(arguments, brought))
+            if missing.value in brought:
+                return requests
+            if brought.rpartition("; next: ")[1]:
+                start = int(brought.rpartition("; next: ")[2].split("-")[0])
+                asks.append({"range": f"{start}-"})
+            elif start == 1 and "query" in arguments:
+                asks.append({"range": "1-"})
+        return requests
+
+    def _asked(self, arguments: dict[str, str], brought: str) -> Request:
+        self._fetches += 1
+        before = list(self._sent)
+        call_id = f"fetch_{self._fetches}"
+        call = {"name": "recall", "args": arguments, "id": call_id, "type": "tool_call"}
+        asking = AIMessage("", tool_calls=[call])
+        self._sent += [asking, ToolMessage(brought, tool_call_id=call_id, name="recall")]
+        return Request(
+            messages=valid_window(before),
+            tools=self._tools,
+            controls=Sent(messages=(), tools=()).controls,
+            output_tokens=count_text(text_of(asking)) + 10,
+        )
+
+
+def _query(before: Sequence[BaseMessage], message: ToolMessage) -> str:
+    """What the call, its message, the last user turn and the task ask for."""
+    said = [text_of(m) for m in before if isinstance(m, HumanMessage)]
+    turn = next((text_of(m) for m in reversed(before) if isinstance(m, AIMessage)), "")
+    return "\n".join([turn, *said[-1:], *said[:1]])
+
+
+_RECALL: Tool = recall_tool(MemoryObservationStore(), lambda: "task").openai_schema

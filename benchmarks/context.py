@@ -1,0 +1,205 @@
+"""Replays recorded runs through context policies: tokens, recall, and the bill.
+
+    python benchmarks/context.py [--json] [--rows all|even|odd] [--set livemcp] [--policy agentkit]
+
+Recordings: $AGENTKIT_DATA/trajectories/*.jsonl.gz (default ../shared/data): whole runs of
+LiveMCPBench (Apache-2.0, https://github.com/icip-cas/LiveMCPBench) and tau-bench (MIT,
+https://github.com/sierra-research/tau-bench) in OpenAI's message shape.
+
+Before each recorded model step the policy builds what it would send. A value (a string or number
+of 4 characters or more in the arguments of the calls made at that step) that stands verbatim in the
+uncompressed context counts as recalled where it stands in what is sent. Tokens are o200k's, by
+OpenAI's published rules for a whole request, summarizer calls included; the bill is the input side
+at claude-sonnet-4-5 and gpt-5.1 under their providers' cache rules, ten seconds a call, against
+naive replay with caching. agentkit's bill has every missing value fetched back, each fetch a call
+more; `tokens_ratio` and the recalls are without fetches, `tokens_ratio_fetching` and
+`recall_fetching` with them. The even rows of each set were looked at while pruners were improved,
+the odd ones were not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks._context_agentkit import Pruned
+from benchmarks._context_bill import Account, Provider
+from benchmarks._context_policies import PEERS, Policy, Session
+from benchmarks._recordings import Copied, Recording, load, text_of
+
+SETS = ("livemcp", "tau_airline")
+OURS = "agentkit"
+BASELINES = {  # of all rows of both sets, of which the data folder holds a part: tokens, recall, obs.
+    "livemcp": {
+        "mask-all": (0.252, 0.690, 0.563),
+        "keep-last-3": (0.519, 0.929, 0.899),
+        "truncate-1000": (0.568, 0.940, 0.915),
+        "first-2-last-10": (0.534, 0.955, 0.946),
+    },
+    "tau_airline": {
+        "mask-all": (0.757, 0.747, 0.629),
+        "keep-last-3": (0.870, 0.891, 0.840),
+        "truncate-1000": (0.962, 0.969, 0.955),
+        "first-2-last-10": (0.803, 0.837, 0.793),
+    },
+}
+
+
+@dataclass(kw_only=True)
+class Replay:
+    """One task under one policy."""
+
+    account: Account = field(default_factory=Account)
+    steps: int = 0
+    values: int = 0
+    recalled: int = 0
+    observed: int = 0
+    observed_recalled: int = 0
+    fetches: int = 0
+    lost: list[Copied] = field(default_factory=list[Copied])
+    build_seconds: float = 0.0
+
+
+def replay(recording: Recording, policy: Policy, *, fetching: bool = False) -> Replay:
+    """Builds, charges and checks every step of a recording."""
+    found = Replay()
+    session = policy(recording)
+    for step in recording.steps:
+        began = time.perf_counter()
+        sent = session.build(recording.messages[:step])
+        found.build_seconds += time.perf_counter() - began
+        for request in sent.before:
+            found.account.charge(request)
+        found.steps += 1
+        missing = _check(found, recording.copied[step], sent.messages)
+        if fetching and isinstance(session, Pruned):
+            _fetch(found, session, missing)
+            sent = session.build(recording.messages[:step])
+        found.account.charge(sent.request)
+        found.lost += missing
+    return found
+
+
+def _check(found: Replay, values: Sequence[Copied], messages: Sequence[object]) -> list[Copied]:
+    text = "\n".join(map(text_of, messages))  # type: ignore[arg-type]
+    missing = [value for value in values if value.value not in text]
+    observed = sum(value.observed for value in values)
+    found.values += len(values)
+    found.recalled += len(values) - len(missing)
+    found.observed += observed
+    found.observed_recalled += observed - sum(value.observed for value in missing)
+    return missing
+
+
+def _fetch(found: Replay, session: Pruned, missing: list[Copied]) -> None:
+    """Pays for what can be brought back and takes it off the missing ones."""
+    for value in list(missing):
+        if not session.holds(value.value):
+            requests = session.fetch(value)
+            found.fetches += len(requests)
+            for request in requests:
+                found.account.charge(request)
+        if session.holds(value.value):
+            missing.remove(value)
+            found.recalled += 1
+            found.observed_recalled += value.observed
+
+
+def measured(
+    recordings: Sequence[Recording], policies: dict[str, Policy]
+) -> dict[str, dict[str, float]]:
+    """The figures of each policy over the recordings."""
+    base = [replay(recording, PEERS["naive"]) for recording in recordings]
+    found: dict[str, dict[str, float]] = {}
+    for name, policy in policies.items():
+        runs = [replay(recording, policy) for recording in recordings]
+        paid = runs
+        figures = _ratios(runs, base)
+        if name == OURS:
+            paid = [replay(recording, policy, fetching=True) for recording in recordings]
+            fetching = _ratios(paid, base)
+            figures["tokens_ratio_fetching"] = fetching["tokens_ratio"]
+            figures["recall_fetching"] = fetching["recall"]
+        figures["fetches"] = sum(run.fetches for run in paid)
+        for provider in ("anthropic", "openai"):
+            suffix = "" if provider == "anthropic" else "_openai"
+            figures[f"bill_ratio{suffix}"] = _bill(paid, provider) / _bill(base, provider)
+            figures[f"worst_task_bill_ratio{suffix}"] = max(
+                _bill([run], provider) / _bill([naive], provider)
+                for run, naive in zip(paid, base, strict=True)
+            )
+            figures[f"usd_a_task{suffix}"] = _bill(paid, provider) / len(paid) / 1e9
+        figures["ms_per_step"] = (
+            1000 * sum(run.build_seconds for run in runs) / sum(run.steps for run in runs)
+        )
+        figures["invalid_requests"] = sum(len(run.account.refusals) for run in (*runs, *paid))
+        found[name] = figures
+    return found
+
+
+def _ratios(runs: Sequence[Replay], base: Sequence[Replay]) -> dict[str, float]:
+    observed = sum(run.observed for run in runs)
+    return {
+        "tokens_ratio": sum(run.account.tokens for run in runs)
+        / sum(run.account.tokens for run in base),
+        "recall": sum(run.recalled for run in runs) / sum(run.values for run in runs),
+        "obs_recall": sum(run.observed_recalled for run in runs) / observed,
+    }
+
+
+def _bill(runs: Sequence[Replay], provider: Provider) -> int:
+    return sum(run.account.cost_nusd[provider] for run in runs)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--rows", choices=("all", "even", "odd"), default="all")
+    parser.add_argument("--set", choices=SETS, action="append", help="only this set")
+    parser.add_argument("--policy", action="append", help="only this policy")
+    options = parser.parse_args()
+    folder = Path(os.environ.get("AGENTKIT_DATA", "../shared/data"))
+    if not (folder / "trajectories").is_dir():
+        print(f"no trajectories in {folder}; set AGENTKIT_DATA (see --help)", file=sys.stderr)
+        return 2
+    policies: dict[str, Policy] = {OURS: Pruned, **PEERS}
+    if options.policy:
+        unknown = set(options.policy) - policies.keys()
+        if unknown:
+            print(f"no policy {', '.join(unknown)}; there are {', '.join(policies)}", file=sys.stderr)
+            return 2
+        policies = {name: policies[name] for name in options.policy}
+    part = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[options.rows]
+    found = {
+        name: measured(load(folder, name)[part], policies) for name in options.set or SETS
+    }
+    if options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        show(found)
+    return 0
+
+
+def show(found: dict[str, dict[str, dict[str, float]]]) -> None:
+    for name, policies in found.items():
+        names = list(next(iter(policies.values())))
+        print(f"\n{name}")
+        for policy, figures in policies.items():
+            print(f"  {policy}")
+            print("   ", ", ".join(f"{key} {figures[key]:.4g}" for key in figures))
+            if known := BASELINES[name].get(policy):
+                print("    published, all rows, characters/4: tokens {:.3f}, recall {:.3f}, "
+                      "observed {:.3f}".format(*known))
+        del names
+
+
+if __name__ == "__main__":
+    sys.exit(main())
