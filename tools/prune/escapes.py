@@ -8,12 +8,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 _WRAPPED = re.compile(
     r"\b(?:TextContent|TextBlock)\(type='text', text="
     r"('(?:[^'\\]++|\\.)*+'|\"(?:[^\"\\]++|\\.)*+\")",
     re.DOTALL,
 )
+_OPENED = re.compile(r"\b(?:TextContent|TextBlock)\(type='text', text=(['\"])")
+_LONGEST_ESCAPE_CHARS = 10
+_MAX_CUT_CHARS = 1_000_000
 _MAX_WRAPPERS = 100
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|\r?\n[ \t]*(?:\\ )?|(.))", re.DOTALL)
 _PLAIN = {"n": "\n", "t": "\t", "r": "", "b": "", "f": "\n", "0": ""}
@@ -42,7 +46,19 @@ def unwrapped(text: str) -> str:
             parts.append(str(ast.literal_eval(match.group(1))))
         except (SyntaxError, ValueError, MemoryError):
             return text
-    return "\n".join(parts) or text
+    return "\n".join(parts) or _unwrapped_cut(text)
+
+
+def _unwrapped_cut(text: str) -> str:
+    """What is left of the one block whose end was cut off."""
+    opened = _OPENED.search(text)
+    if opened is None or len(text) > _MAX_CUT_CHARS:
+        return text
+    quote, body = opened.group(1), text[opened.end() :]
+    for left_out in range(_LONGEST_ESCAPE_CHARS):  # the cut may have gone through an escape
+        with suppress(SyntaxError, ValueError, MemoryError):
+            return str(ast.literal_eval(f"{quote}{body[: len(body) - left_out]}{quote}"))
+    return text
 
 
 def unescaped(text: str) -> str:

@@ -6,10 +6,12 @@ import json
 import re
 from typing import cast
 
+from agentkit.tools.prune.alike import keyed_table, table_of
+from agentkit.tools.prune.cut_json import CUT_MARK, closed
 from agentkit.tools.prune.escapes import unescaped
 from agentkit.tools.prune.outline import Ask, Outline
 from agentkit.tools.prune.prose import add_prose
-from agentkit.tools.prune.records import Table, add_table, cell_text
+from agentkit.tools.prune.records import add_table, cell_text
 from agentkit.tools.prune.salience import is_trouble, salience
 
 _NEXT_ITEM = re.compile(r"[\s,]*+(?=[^\s,\]])")
@@ -18,19 +20,22 @@ _MAX_LAYERS = 4
 _MAX_LINES = 20_000
 _MAX_ITEMS = 400
 _INLINE_CHARS = 160
-_MIN_RECORDS = 3
-_MAX_RECORD_CHARS = 600
+_MAX_INLINE_FIELDS = 12
 _KEY_HINTS = frozenset(
     "id ids name title key code error errors message status state type total count number date "
     "time created updated url uri link href path file email address phone price amount cost value "
     "currency result results answer summary version user user_id order_id".split()
 )
 
-_KEY_ENDINGS = ("id", "_url", "_at")
+_IDENTITY = re.compile(
+    r"(?:^|[_.-]|(?<=[a-z]))(?:[Nn]ame|[Ii]ds?|[Uu]r[li]|[Ll]inks?|[Hh]ref|[Pp]ath|[Ff]ile(?:name)?|[Kk]ey|[Cc]ode"
+    r"|[Tt]itle|[Ss]ymbol|[Tt]icker|[Ss]lug|[Hh]andle|[Ee]mail|[Nn]umber|[Dd]ate|[Ll]at(?:itude)?"
+    r"|[Ll]on(?:gitude)?|[Ll]ng|[Rr]ef)$"
+)
 
 
 def parsed(text: str) -> object:
-    """The value of JSON or of JSON Lines; of a cut array or cut lines, the items that are whole.
+    """The value of JSON or of JSON Lines; where it was cut off, what is whole of it.
 
     Raises ValueError or RecursionError where it is none of these.
     """
@@ -38,9 +43,12 @@ def parsed(text: str) -> object:
         return json.loads(text)
     except ValueError as error:
         items = _items_of_lines(text) or _items_of_array(text)
-        if not items:
+        if items:
+            return items
+        whole = closed(text)
+        if whole is None:
             raise error from None
-        return items
+        return json.loads(whole)
 
 
 def _items_of_lines(text: str) -> list[object]:
@@ -76,8 +84,13 @@ def _items_of_array(text: str) -> list[object]:
 
 def json_outline(text: str, ask: Ask) -> Outline:
     """The outline of a JSON text; text inside its strings that is JSON again is read as such."""
-    outline = Outline(unit="values")
-    _add(outline, ask, "", parsed(text), parent=-1, depth=0)
+    return value_outline(parsed(text), ask)
+
+
+def value_outline(value: object, ask: Ask) -> Outline:
+    """The outline of a value made of JSON's types."""
+    outline = Outline(unit="values", joins=True)
+    _add(outline, ask, "", value, parent=-1, depth=0)
     return outline
 
 
@@ -111,7 +124,10 @@ def _opened(text: str) -> object:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            break
+            whole = closed(value.removesuffix(CUT_MARK)) if value.endswith(CUT_MARK) else None
+            if whole is None:
+                break
+            value = json.loads(whole)
     return value
 
 
@@ -152,19 +168,49 @@ def _add_dict(
 ) -> None:
     key = label.strip()
     head = parent
+    table = keyed_table(value)
+    if table is not None:
+        add_table(outline, table, ask, title=label, parent=parent)
+        return
+    inline = _inline(value)
+    if key and inline is not None:
+        outline.add(f"{label} {{{inline}}}", _score(key, inline, ask, depth), parent)
+        return
     if key:
         head = outline.add(f"{label}:", _score(key, "", ask, depth), parent)
+    hollow: list[str] = []
     for position, (name, item) in enumerate(value.items()):
         if position >= _MAX_ITEMS * 5:
             outline.unseen += len(value) - position
-            return
-        _add(outline, ask, str(name), item, parent=head, depth=depth + 1)
+            break
+        if item is None or item in ("", [], {}):
+            hollow.append(str(name))
+        else:
+            _add(outline, ask, str(name), item, parent=head, depth=depth + 1)
+    if hollow:
+        outline.add(f"{' ' * depth}null or empty: {', '.join(hollow)}", 0.0, head)
+
+
+def _inline(value: object) -> str | None:
+    """A small object of plain values on one line; None for any other."""
+    if not isinstance(value, dict) or not 0 < len(value) <= _MAX_INLINE_FIELDS:
+        return None
+    parts: list[str] = []
+    for name, item in cast("dict[str, object]", value).items():
+        if isinstance(item, (dict, list)) and item:
+            return None
+        text = _scalar(item)
+        if "\n" in text or text[:1] in ("{", "["):
+            return None
+        parts.append(f"{name}: {text}")
+    joined = "; ".join(parts)
+    return joined if len(joined) <= _INLINE_CHARS else None
 
 
 def _add_list(
     outline: Outline, ask: Ask, label: str, items: list[object], parent: int, depth: int
 ) -> None:
-    table = _table_of(items)
+    table = table_of(items)
     if table is not None:
         add_table(outline, table, ask, title=label, parent=parent)
         return
@@ -175,7 +221,11 @@ def _add_list(
     shown = items if len(items) <= _MAX_ITEMS else items[: _MAX_ITEMS - 20] + items[-20:]
     outline.unseen += len(items) - len(shown)
     for position, item in enumerate(shown):
-        _add(outline, ask, f"-{position}", item, parent=head, depth=depth + 1)
+        inline = _inline(item)
+        if inline is not None:
+            outline.add(f"{' ' * depth}- {inline}", _score("", inline, ask, depth), head)
+        else:
+            _add(outline, ask, f"-{position}", item, parent=head, depth=depth + 1)
 
 
 def _add_scalars(outline: Outline, ask: Ask, label: str, items: list[object], parent: int) -> None:
@@ -203,30 +253,6 @@ def _add_scalars(outline: Outline, ask: Ask, label: str, items: list[object], pa
         outline.add(f"{indent}{texts[number]}", score, head)
 
 
-def _table_of(items: list[object]) -> Table | None:
-    """The items as a table where they are records with much the same, mostly plain fields."""
-    if len(items) < _MIN_RECORDS or not all(isinstance(item, dict) for item in items):
-        return None
-    records = cast("list[dict[str, object]]", items)
-    names: dict[str, None] = {}
-    sample = records[:: max(1, len(records) // 100)]
-    for record in sample:
-        names.update(dict.fromkeys(record))
-    filled = sum(len(record) for record in sample)
-    if not names or filled < 0.6 * len(names) * len(sample):
-        return None
-    columns = [[record.get(name) for record in records] for name in names]
-    width = sum(len(str(value)[:1000]) for record in sample for value in record.values())
-    if width > _MAX_RECORD_CHARS * len(sample):
-        return None
-    for record in records:  # keys that the sample lacked must not get lost
-        if not record.keys() <= names.keys():
-            others = [{k: r[k] for k in r.keys() - names.keys()} or None for r in records]
-            columns.append(cast("list[object]", others))
-            return Table(names=[*names, "…"], columns=columns)
-    return Table(names=list(names), columns=columns)
-
-
 def _scalar(value: object) -> str:
     if isinstance(value, str):
         return value or '""'
@@ -234,11 +260,9 @@ def _scalar(value: object) -> str:
 
 
 def _score(key: str, text: str, ask: Ask, depth: int) -> float:
-    name = key.strip().lower()
+    name = key.strip()
     score = 8.0 + 10.0 * min(1.0, salience(text)) - min(depth, 8) * 0.5
-    score += 6.0 * (
-        name in _KEY_HINTS or name.endswith(("_id", "_url", "_at")) or name[-2:] == "id"
-    )
-    score += 12.0 * ask.terms.weight(f"{name} {text[:400]}")
+    score += 16.0 * (_IDENTITY.search(name) is not None) + 6.0 * (name.lower() in _KEY_HINTS)
+    score += 10.0 * min(2.5, ask.terms.weight(f"{name} {text[:400]}"))
     score += 8.0 * is_trouble(text) if text else 0.0
-    return score / (1.0 + len(text) / 400)
+    return score / (1.0 + len(text) / 160)

@@ -6,7 +6,7 @@ that it stands under.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agentkit.tools.prune.pruned import Deadline
@@ -15,6 +15,8 @@ from agentkit.tools.prune.terms import Terms
 
 _MAX_MISSES = 40
 _GAP = "…"
+_JOINT = "; "
+_JOINED_CHARS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,8 @@ class Outline:
 
     `unseen` counts the lines not even considered, `clipped` those that their pruner shortened;
     `legend` explains the marks that the lines carry. Between the rows of `tables`, which are the
-    numbers of their headers, gaps go unmarked: the header has the count.
+    numbers of their headers, gaps go unmarked: the header has the count. Where it `joins`, short
+    lines side by side under one line are shown on one.
     """
 
     unit: str = "lines"
@@ -40,6 +43,7 @@ class Outline:
     clipped: int = 0
     legend: str = ""
     gaps: bool = True
+    joins: bool = False
     clip_chars: int = 2_000
     texts: list[str] = field(default_factory=list[str])
     scores: list[float] = field(default_factory=list[float])
@@ -69,7 +73,9 @@ class Fit:
 
 def whole(outline: Outline) -> str:
     """Every line of the outline."""
-    return "\n".join(outline.texts)
+    if not outline.joins:
+        return "\n".join(outline.texts)
+    return "\n".join(text for text, _ in _joined(outline, range(len(outline.texts))))
 
 
 def fit(outline: Outline, room: Room, deadline: Deadline) -> Fit:
@@ -124,20 +130,45 @@ def _drop_last(outline: Outline, chosen: dict[int, int], surplus: int, room: Roo
 
 def _render(outline: Outline, chosen: Iterable[int]) -> Fit:
     lines: list[str] = []
-    clipped = 0
     expected = 0
     numbers = sorted(chosen)
-    for number in numbers:
-        in_table = outline.parents[number] in outline.tables
-        if outline.gaps and number > expected > 0 and not in_table:
+    clipped = sum(len(outline.texts[number]) > outline.clip_chars for number in numbers)
+    for text, (first, last) in _joined(outline, numbers):
+        in_table = outline.parents[first] in outline.tables
+        if outline.gaps and first > expected > 0 and not in_table:
             lines.append(_GAP)
-        text = _clip(outline.texts[number], outline.clip_chars)
-        clipped += text is not outline.texts[number]
         lines.append(text)
-        expected = number + 1
+        expected = last + 1
     if outline.gaps and expected < len(outline.texts):
         lines.append(_GAP)
     return Fit(text="\n".join(lines), kept_lines=len(numbers), clipped=clipped)
+
+
+def _joined(
+    outline: Outline, numbers: Sequence[int]
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The lines' texts with the first and last number of each; neighbours joined where they may."""
+    heads = set(outline.parents) if outline.joins else set[int]()
+    text, first, last = "", -1, -1
+    for number in numbers:
+        line = _clip(outline.texts[number], outline.clip_chars)
+        if (
+            first >= 0
+            and number == last + 1
+            and outline.joins
+            and outline.parents[number] == outline.parents[first]
+            and outline.parents[number] not in outline.tables
+            and last not in heads
+            and number not in heads
+            and len(text) + len(line) <= _JOINED_CHARS
+        ):
+            text, last = f"{text}{_JOINT}{line.lstrip()}", number
+            continue
+        if first >= 0:
+            yield text, (first, last)
+        text, first, last = line, number, number
+    if first >= 0:
+        yield text, (first, last)
 
 
 def _clip(text: str, max_chars: int) -> str:

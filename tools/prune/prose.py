@@ -46,11 +46,13 @@ def add_prose(outline: Outline, text: str, ask: Ask, *, indent: str, parent: int
             continue
         if len(piece) > _REPEAT_CHARS:
             seen.add(piece)
-        score = 30.0 * asked.get(number, 0.0) + 6.0 / (1 + len(outline.texts) / 5)
+        score = 30.0 * asked.get(number, 0.0) + 6.0 / (1 + len(outline.texts) / 5) + _score(piece)
+        if indent:
+            score *= 0.4
         if len(piece) <= _LONG_LINE_CHARS and _HEADING.match(piece.strip()):
             heading = outline.add(indent + piece.strip(), score + 8.0, parent)
         else:
-            outline.add(indent + piece, score + _score(piece), heading)
+            outline.add(indent + piece, score, heading)
 
 
 def _score(piece: str) -> float:

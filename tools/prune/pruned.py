@@ -18,6 +18,7 @@ Kind = Literal[
     "table",
     "text",
     "trace",
+    "yaml",
 ]
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from agentkit.tools.errors import InvalidLimits
+from agentkit.tools.prune.cut_json import closed
 from agentkit.tools.prune.decoding import MAX_INPUT_BYTES, binary_text, decoded
 from agentkit.tools.prune.detect import kind_of
+from agentkit.tools.prune.earlier import Earlier
 from agentkit.tools.prune.escapes import unescaped, unwrapped, without_blobs, without_repeats
 from agentkit.tools.prune.html_page import html_outline
 from agentkit.tools.prune.json_tree import enveloped, json_outline, parsed
@@ -25,6 +28,7 @@ from agentkit.tools.prune.pruned import Deadline, Kind, Pruned
 from agentkit.tools.prune.room import Room
 from agentkit.tools.prune.source import code_outline, diff_outline, trace_outline
 from agentkit.tools.prune.terms import Terms
+from agentkit.tools.prune.yaml_tree import yaml_outline
 
 Keep = Callable[[str], str]
 """Keeps a whole observation and returns the handle that brings it back."""
@@ -42,7 +46,10 @@ _OUTLINES: dict[Kind, Callable[[str, Ask], Outline]] = {
     "table": table_outline,
     "text": prose_outline,
     "trace": trace_outline,
+    "yaml": yaml_outline,
 }
+_TREES: frozenset[Kind] = frozenset({"json", "yaml"})
+_MAYBE_YAML: frozenset[Kind] = frozenset({"code", "listing", "search", "table", "text"})
 _FOOTER_TOKENS = 32
 _RECALL_EMPHASIS = 20.0
 _MAX_ENVELOPES = 4
@@ -60,6 +67,8 @@ def prune(
     kind: Kind | None = None,
     time_budget_seconds: float = DEFAULT_TIME_BUDGET_SECONDS,
     keep: Keep | None = None,
+    earlier: Earlier | None = None,
+    allowance: Callable[[int], int] | None = None,
 ) -> Pruned:
     """The part of an observation that a later step most likely needs, within a bound.
 
@@ -78,7 +87,7 @@ def prune(
     if not time_budget_seconds > 0:
         raise InvalidLimits(f"time_budget_seconds is {time_budget_seconds!r}; give more than 0")
     room.cost("")  # loads the encoding, outside the time budget
-    found = _found(text, Terms.of(query), room, kind, Deadline(time_budget_seconds))
+    found = _found(text, Terms.of(query), room, kind, Deadline(time_budget_seconds), earlier, allowance)
     if found.pruned and keep is not None:
         _keep(found, text, keep)
     return found.pruned_within(room)
@@ -110,6 +119,8 @@ class _Observation:
     text: str
     is_capped: bool
     kind: Kind | None
+    earlier: Earlier | None = None
+    allowance: Callable[[int], int] | None = None
 
 
 @dataclass(kw_only=True)
@@ -171,7 +182,7 @@ def _inner(room: Room) -> Room:
 
 
 def _found(
-    text: str | bytes, terms: Terms, room: Room, kind: Kind | None, deadline: Deadline
+    text: str | bytes, terms: Terms, room: Room, kind: Kind | None, deadline: Deadline, earlier: Earlier | None = None, allowance: Callable[[int], int] | None = None
 ) -> _Found:
     described = binary_text(text) if isinstance(text, bytes) else None
     if described is not None:
@@ -184,7 +195,7 @@ def _found(
             original_bytes=len(text),
         )
     capped, original_bytes = decoded(text)
-    observation = _Observation(text=capped, is_capped=original_bytes > MAX_INPUT_BYTES, kind=kind)
+    observation = _Observation(text=capped, is_capped=original_bytes > MAX_INPUT_BYTES, kind=kind, earlier=earlier, allowance=allowance)
     ask = Ask(terms=terms, room=_inner(room), deadline=deadline)
     try:
         found = _shown(observation, ask, room)
@@ -219,15 +230,19 @@ def _shown(observation: _Observation, ask: Ask, room: Room) -> _Found:
                 raise
             kind = kind_of(essence.lstrip("{[ \n"))  # it began like JSON and is none
             kind = "text" if kind == "json" else kind
+    if kind == "yaml" or (observation.kind is None and kind in _MAYBE_YAML):
+        with suppress(ValueError, RecursionError):
+            outline = yaml_outline(essence, ask)
+            return _outlined(observation, essence, outline, "yaml", ask, room)
     plain = without_blobs(unescaped(essence))
     if observation.kind is None and kind == "text" and plain is not essence:
         kind = kind_of(plain)
-    if kind == "json" or kind not in _OUTLINES:
+    if kind in _TREES or kind not in _OUTLINES:
         kind = "text"
     if kind == "html":
         return _outlined(observation, plain, html_outline(plain, ask), kind, ask, room)
     folded = "\n".join(without_repeats(plain.split("\n")))
-    if not observation.is_capped and room.holds(folded):
+    if observation.earlier is None and not observation.is_capped and room.holds(folded):
         return _all_of(folded, kind)
     try:
         outline = _OUTLINES[kind](plain, ask)
@@ -245,7 +260,7 @@ def _essence(text: str) -> str:
         start = inner[:_ENVELOPE_PROBE_CHARS].lstrip()
         if start.startswith('"') or (start.startswith("{") and '"content"' in start):
             try:
-                inner = enveloped(json.loads(inner)) or inner
+                inner = enveloped(_loaded(inner)) or inner
             except (ValueError, RecursionError):
                 return inner
         if inner == text:
@@ -254,17 +269,32 @@ def _essence(text: str) -> str:
     return text
 
 
+def _loaded(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        whole_text = closed(text)
+        if whole_text is None:
+            raise
+        return json.loads(whole_text)
+
+
 def _outlined(
     observation: _Observation, text: str, outline: Outline, kind: Kind, ask: Ask, room: Room
 ) -> _Found:
     """All of the outline, or of the text where that is shorter, if either fits; else the best."""
-    complete = not (outline.unseen or outline.clipped or observation.is_capped)
+    told = observation.earlier.fold(outline) if observation.earlier else 0
+    complete = not (outline.unseen or outline.clipped or observation.is_capped or told)
     everything = whole(outline)
-    if kind == "json":
+    if observation.allowance is not None:
+        size = room.cost(everything) if len(everything) < 100_000 else len(everything) // 4
+        room = Room(limit=min(room.limit, observation.allowance(size)), unit=room.unit)
+        ask = replace(ask, room=_inner(room))
+    if kind in _TREES:
         if complete and len(everything) < len(text) and room.holds(everything):
             return _all_of(everything, kind)
-        if not observation.is_capped and room.holds(text):
-            return _all_of(text, kind)
+    if not told and not observation.is_capped and room.holds(text):
+        return _all_of(text, kind)
     if not outline.texts:
         found = Fit(text="", kept_lines=0)
     elif ask.room.holds(everything):

@@ -38,10 +38,12 @@ class Table:
 def add_table(outline: Outline, table: Table, ask: Ask, *, title: str, parent: int) -> None:
     """Adds a table's header, its columns' ranges and counts, and its most telling rows."""
     indent = " " * (len(title) - len(title.lstrip()))
-    shown = Table(names=table.names[:_MAX_COLUMNS], columns=table.columns[:_MAX_COLUMNS])
+    shown, same = _varying(table)
     names = "|".join(_one_line(str(name)) for name in shown.names)
     head = outline.add(f"{title}[{table.rows}]: {names}", 30.0, parent)
     outline.tables.add(head)
+    if same:
+        outline.add(f"{indent} (each row: {same})", 28.0, head)
     if table.rows > _HEAD_ROWS:
         for note in _aggregates(shown, ask):
             outline.add(f"{indent} ({note})", 18.0, head)
@@ -61,6 +63,24 @@ def add_table(outline: Outline, table: Table, ask: Ask, *, title: str, parent: i
         )
         outline.add(f"{indent} {text}", score + 4.0, head)
     outline.unseen += table.rows - len(rows)
+
+
+def _varying(table: Table) -> tuple[Table, str]:
+    """The columns that tell rows apart, and those that hold one value throughout, as text."""
+    names: list[str] = []
+    columns: list[Sequence[object]] = []
+    same: list[str] = []
+    for name, column in zip(table.names[:_MAX_COLUMNS], table.columns, strict=False):
+        first = column[0]
+        if table.rows > 1 and column.count(first) == table.rows:
+            if first not in (None, "", [], {}):
+                same.append(f"{name} {cell_text(first)}")
+        else:
+            names.append(str(name))
+            columns.append(column)
+    if not columns:
+        return Table(names=table.names[:1], columns=table.columns[:1]), ", ".join(same)
+    return Table(names=names, columns=columns), ", ".join(same)
 
 
 def cell_text(value: object) -> str:

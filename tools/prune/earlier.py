@@ -1,0 +1,82 @@
+"""What earlier observations of a task have told already, so that it is not told again."""
+
+from __future__ import annotations
+
+from agentkit.tools.prune.outline import Outline
+
+_SHOWN_LINES = 2
+_LEAST_LINES = 4
+_LEAST_CHARS = 80
+_LONG_LINE_CHARS = 160
+_MAX_PAIRS = 400_000
+
+
+class Earlier:
+    """Remembers which lines followed which in the observations of one task.
+
+    Lines are told apart by their hash, without their indentation; a run that comes again is shown
+    by its first two lines and the count of the others.
+    """
+
+    def __init__(self) -> None:
+        self._pairs: set[tuple[int, int]] = set()
+
+    def fold(self, outline: Outline) -> int:
+        """Takes the runs that were told before out of `outline`; returns how many lines went.
+
+        What is left is remembered with the rest.
+        """
+        keys = [hash(text.strip()) for text in outline.texts]
+        told = self._told(outline, keys)
+        self._remember(outline, keys)
+        return _take_out(outline, told)
+
+    def _told(self, outline: Outline, keys: list[int]) -> list[tuple[int, int]]:
+        """The first line and the end of each run that is long enough to be worth its mark."""
+        found: list[tuple[int, int]] = []
+        start = 0
+        while start < len(keys):
+            end = start + 1
+            while end < len(keys) and (keys[end - 1], keys[end]) in self._pairs:
+                end += 1
+            chars = sum(len(text) for text in outline.texts[start + _SHOWN_LINES : end])
+            if end - start >= _LEAST_LINES and chars >= _LEAST_CHARS:
+                found.append((start, end))
+            start = end
+        return found
+
+    def _remember(self, outline: Outline, keys: list[int]) -> None:
+        if len(self._pairs) + len(keys) > _MAX_PAIRS:
+            self._pairs.clear()
+        self._pairs.update(zip(keys, keys[1:], strict=False))
+
+
+def _take_out(outline: Outline, told: list[tuple[int, int]]) -> int:
+    """Leaves of each run its first lines and a mark; lines that stand under others stay in place."""
+    if not told:
+        return 0
+    gone: dict[int, tuple[int, int]] = {}
+    for start, end in told:
+        for number in range(start + _SHOWN_LINES, end):
+            gone[number] = (start, end)
+    places: dict[int, int] = {-1: -1}
+    texts, scores, parents, tables = [], [], [], set[int]()
+    for number, text in enumerate(outline.texts):
+        if number in gone:
+            start, end = gone[number]
+            places[number] = places[start]
+            if number == start + _SHOWN_LINES:
+                indent = " " * (len(text) - len(text.lstrip()))
+                texts.append(f"{indent}[{end - number} lines as before]")
+                scores.append(outline.scores[start])
+                parents.append(places[start])
+            continue
+        places[number] = len(texts)
+        texts.append(text)
+        scores.append(outline.scores[number])
+        parents.append(places[outline.parents[number]])
+        if number in outline.tables:
+            tables.add(places[number])
+    outline.texts, outline.scores, outline.parents = texts, scores, parents
+    outline.tables = tables
+    return len(gone)
