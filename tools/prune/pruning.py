@@ -22,6 +22,7 @@ from agentkit.tools.prune.html_page import html_outline
 from agentkit.tools.prune.json_tree import enveloped, json_outline, parsed
 from agentkit.tools.prune.listing import listing_outline, search_outline, table_outline
 from agentkit.tools.prune.log_lines import log_outline
+from agentkit.tools.prune.mentions import mentions
 from agentkit.tools.prune.outline import Ask, Fit, Outline, fit, whole
 from agentkit.tools.prune.prose import prose_outline
 from agentkit.tools.prune.pruned import Deadline, Kind, Pruned
@@ -300,7 +301,7 @@ def _outlined(
     elif ask.room.holds(everything):
         found = Fit(text=everything, kept_lines=len(outline.texts))
     else:
-        found = fit(outline, ask.room, ask.deadline)
+        found = _best(outline, ask)
     shown = found.text or ask.room.cut(text)
     shortened = found.clipped + outline.clipped
     note = f", {shortened:,} shortened" if shortened else ""
@@ -316,6 +317,26 @@ def _outlined(
         unit=outline.unit,
         note=note,
     )
+
+
+def _best(outline: Outline, ask: Ask) -> Fit:
+    """The best lines, and one with the names in the others."""
+    reserved = ask.room.limit * SHARE_PERCENT // 100
+    found = fit(outline, ask.room.less(reserved), ask.deadline)
+    if not outline.gaps:
+        return found
+    room = ask.room.less(ask.room.cost(found.text) + _ALSO_TOKENS)
+    room = Room(limit=min(room.limit, reserved * 2), unit=room.unit)
+    left_out = (text for text in outline.texts if text.lstrip() not in found.text)
+    also = mentions(left_out, found.text, ask.terms, room)
+    if not also:
+        return found
+    return replace(found, text=f"{found.text}\n{_ALSO}{also}")
+
+
+SHARE_PERCENT = 15
+_ALSO = "also: "
+_ALSO_TOKENS = 4
 
 
 def _all_of(text: str, kind: Kind) -> _Found:

@@ -23,6 +23,10 @@ class Room:
         """About as many characters of English as fit."""
         return self.limit * 4 if self.unit == "tokens" else self.limit
 
+    def less(self, taken: int) -> Room:
+        """What is left of the bound, at least 1."""
+        return Room(limit=max(1, self.limit - taken), unit=self.unit)
+
     def cost(self, text: str) -> int:
         """What `text` takes of the bound."""
         return count_text(text) if self.unit == "tokens" else len(text.encode())

@@ -1,0 +1,47 @@
+"""Names in what had to go, as one dense line: quoted words, identifiers, addresses, dates.
+
+They cost a few tokens each, and they are what later calls copy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from agentkit.tools.prune.room import Room
+from agentkit.tools.prune.terms import Terms
+
+_MENTION = re.compile(
+    r"(?P<address>https?://[^\s\"'<>()\[\]{}|\\]{4,120}|[\w.+-]{1,60}@[\w-]{1,60}\.[\w.]{2,40})"
+    r"|\"(?P<double>[^\"\n]{2,40})\"|(?<!\w)'(?P<single>[^'\n]{2,40})'(?!\w)|`(?P<tick>[^`\n]{2,60})`"
+    r"|(?P<date>\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)"
+    r"|(?P<id>\b(?=\w{0,40}[\d_])(?=\w{0,40}[A-Za-z])[A-Za-z0-9_-]{4,40}\b)"
+)
+_WORTH = {"address": 3.0, "double": 2.0, "single": 2.0, "tick": 2.0, "date": 1.0, "id": 1.5}
+_ASKED = 3.0
+_MAX_LINES = 400
+_MAX_LINE_CHARS = 1_000
+_MAX_CANDIDATES = 300
+_WORDY = re.compile(r"\s\S+\s\S+\s")
+
+
+def mentions(left_out: Iterable[str], shown: str, terms: Terms, room: Room) -> str:
+    """The most telling names of the lines left out that `shown` lacks, within the room."""
+    found: dict[str, float] = {}
+    for count, line in enumerate(left_out):
+        if count >= _MAX_LINES or len(found) >= _MAX_CANDIDATES:
+            break
+        for match in _MENTION.finditer(line[:_MAX_LINE_CHARS]):
+            kind = match.lastgroup or "id"
+            name = match.group(kind).strip()
+            if len(name) < 2 or _WORDY.search(name) or name in shown:
+                continue
+            found.setdefault(name, _WORTH[kind] + _ASKED * min(1.0, terms.weight(name)))
+    left = room.limit
+    kept: list[str] = []
+    for name in sorted(found, key=lambda name: -found[name]):
+        cost = room.cost(f", {name}")
+        if cost <= left:
+            kept.append(name)
+            left -= cost
+    return ", ".join(kept)
