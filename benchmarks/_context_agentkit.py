@@ -11,12 +11,16 @@ from agentkit.budgets.tokens import count_text
 from agentkit.memory.window import valid_window
 from agentkit.tools.observation_store import MemoryObservationStore
 from agentkit.tools.prune import prune
+from agentkit.tools.prune.earlier import Earlier
 from agentkit.tools.recall import recall, recall_tool
 from benchmarks._context_bill import Request, Tool
 from benchmarks._context_policies import Sent, tools_of
 from benchmarks._recordings import Copied, Recording, text_of
 
 MOST_FETCHES_A_VALUE = 4
+import os
+MODE = os.environ.get('MODE', 'A')
+RT = int(os.environ.get('RT', '500'))
 
 
 class Pruned:
@@ -33,11 +37,13 @@ class Pruned:
         self._seen = 0
         self._handles: dict[int, str] = {}
         self._fetches = 0
+        self._earlier = Earlier()
+        self._offered = MODE == 'B'
 
     @property
     def _tools(self) -> list[Tool]:
         tools = tools_of(self._recording)
-        return [*tools, _RECALL] if self._handles else tools
+        return [*tools, _RECALL] if self._offered else tools
 
     def build(self, transcript: Sequence[BaseMessage]) -> Sent:
         for at in range(self._seen, len(transcript)):
@@ -51,12 +57,26 @@ class Pruned:
     def _pruned(
         self, transcript: Sequence[BaseMessage], at: int, message: ToolMessage
     ) -> ToolMessage:
-        found = prune(
-            message.text or "(nothing)",
-            query=_query(transcript[:at], message),
-            max_tokens=400,
-            keep=partial(self._store.put, "task"),
-        )
+        text = message.text or "(nothing)"
+        query = _query(transcript[:at], message)
+        import os
+        MT = int(os.environ.get("MT", "300"))
+        put = partial(self._store.put, "task")
+        if not self._offered and MODE != "B":
+            memory = self._earlier.copy()
+            found = prune(text, query=query, max_tokens=10**6, earlier=memory)
+            size = count_text(found.text)
+            if size > MT:
+                prefix = sum(count_text(text_of(m)) + 8 for m in self._sent)
+                cached = prefix * 1.15 if prefix >= 850 else 0
+                k = max(1, sum(isinstance(m, AIMessage) for m in self._sent))
+                saving = (size - MT) * (1.25 + 0.1 * k)
+                if saving > cached + 60 * (1.25 + .1 * k):
+                    self._offered = True
+        if self._offered:
+            found = prune(text, query=query, max_tokens=MT, keep=put, earlier=self._earlier)
+        else:
+            self._earlier = memory
         if found.handle:
             self._handles[at] = found.handle
         return message.model_copy(update={"content": found.text})
@@ -75,7 +95,7 @@ class Pruned:
         start, requests = 1, []
         while asks and len(requests) < MOST_FETCHES_A_VALUE:
             arguments = {"handle": handle, **asks.pop()}
-            brought = recall(self._store, "task", **arguments)
+            brought = recall(self._store, "task", **arguments, max_tokens=RT)
             requests.append(self._asked(arguments, brought))
             if missing.value in brought:
                 return requests

@@ -58,15 +58,15 @@ def recall_tool(
     What it returns is bounded already and must not be pruned again.
     """
 
-    def bring_back(handle: str, query: str | None = None, range: str | None = None) -> str:
+    def bring_back(handle: str, query: str = "", range: str = "") -> str:
         return recall(store, task_id(), handle, query, range, max_tokens=max_tokens)
 
     return ToolSpec.of(
         bring_back,
         name="recall",
         description=(
-            "Bring back what a shortened observation left out. handle: as named in its last line. "
-            'query: what to look for in it. range: lines such as "120-180", instead of a query.'
+            "Bring back what a shortened observation left out: what it says about a query, or its "
+            'lines in a range like "120-180".'
         ),
         side_effect="read",
     )

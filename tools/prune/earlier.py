@@ -7,7 +7,8 @@ from agentkit.tools.prune.outline import Outline
 _SHOWN_LINES = 2
 _LEAST_LINES = 4
 _LEAST_CHARS = 80
-_LONG_LINE_CHARS = 160
+_LONG_TEXT_CHARS = 200
+_NAMED_CHARS = 60
 _MAX_PAIRS = 400_000
 
 
@@ -20,6 +21,47 @@ class Earlier:
 
     def __init__(self) -> None:
         self._pairs: set[tuple[int, int]] = set()
+        self._values: set[int] = set()
+        self.folded = 0
+
+    def copy(self) -> Earlier:
+        """Another one that remembers the same."""
+        other = Earlier()
+        other._pairs = set(self._pairs)
+        other._values = set(self._values)
+        return other
+
+    def fold_values(self, value: object) -> object:
+        """`value` with the objects and long texts in it that were told before named only."""
+        told: set[int] = set()
+        folded = self._folded(value, told, 0)[0]
+        self._values |= told
+        return folded
+
+    def _folded(self, value: object, told: set[int], depth: int) -> tuple[object, int, int]:
+        """The value to show, its hash, and about how many characters it has."""
+        if isinstance(value, dict) and depth < 40:
+            parts = {k: self._folded(v, told, depth + 1) for k, v in value.items()}
+            key = hash(tuple((k, h) for k, (_, h, _) in parts.items()))
+            size = sum(len(str(k)) + s for k, (_, _, s) in parts.items())
+            if size >= _LEAST_CHARS:
+                told.add(key)
+                if key in self._values:
+                    self.folded += 1
+                    return _named(value), key, size
+            return {k: v for k, (v, _, _) in parts.items()}, key, size
+        if isinstance(value, list) and depth < 40:
+            items = [self._folded(v, told, depth + 1) for v in value]
+            key = hash(tuple(h for _, h, _ in items))
+            return [v for v, _, _ in items], key, sum(s for _, _, s in items)
+        text = value if isinstance(value, str) else repr(value)
+        key = hash(text)
+        if len(text) >= _LONG_TEXT_CHARS:
+            told.add(key)
+            if key in self._values:
+                self.folded += 1
+                return f"{text[:_NAMED_CHARS].strip()}… [as before]", key, len(text)
+        return value, key, len(text)
 
     def fold(self, outline: Outline) -> int:
         """Takes the runs that were told before out of `outline`; returns how many lines went.
@@ -49,6 +91,16 @@ class Earlier:
         if len(self._pairs) + len(keys) > _MAX_PAIRS:
             self._pairs.clear()
         self._pairs.update(zip(keys, keys[1:], strict=False))
+
+
+def _named(value: dict[str, object]) -> object:
+    """The first plain fields of an object that was told before."""
+    named: dict[str, object] = {}
+    for name, item in value.items():
+        if len(named) == 2 or not isinstance(item, (str, int, float)) or len(str(item)) > 80:
+            break
+        named[name] = item
+    return {**named, "…": "as before"}
 
 
 def _take_out(outline: Outline, told: list[tuple[int, int]]) -> int:

@@ -6,6 +6,7 @@ Nothing that a reader could use is lost here, only what stands there twice or ca
 from __future__ import annotations
 
 import ast
+import html
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +31,7 @@ _BLOB = re.compile(
     r"(?:data:([\w.+-]{1,40}/[\w.+-]{1,60})[\w;=.-]{0,60},)?"
     r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{200,}+={0,2}"
 )
+_HIGHLIGHT = re.compile(r"</?(?:span|em|mark|b|strong|i)(?: [^<>]{0,120})?>", re.IGNORECASE)
 _MIN_REPEATS = 2
 _MAX_PERIOD = 8
 
@@ -93,6 +95,13 @@ def _meant(match: re.Match[str]) -> str:
         char = chr(int(code, 16))
         return match.group() if "\ud800" <= char <= "\udfff" else char
     return _PLAIN.get(plain, plain) if plain else " "
+
+
+def unmarked(text: str) -> str:
+    """Text without the inline tags that search engines set around what they found."""
+    if "</" not in text or not _HIGHLIGHT.search(text):
+        return text
+    return html.unescape(_HIGHLIGHT.sub("", text))
 
 
 def without_blobs(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import cast
 
 from agentkit.tools.prune.alike import keyed_table, table_of
 from agentkit.tools.prune.cut_json import CUT_MARK, closed
-from agentkit.tools.prune.escapes import unescaped
+from agentkit.tools.prune.escapes import unescaped, unmarked
 from agentkit.tools.prune.outline import Ask, Outline
 from agentkit.tools.prune.prose import add_prose
 from agentkit.tools.prune.records import add_table, cell_text
@@ -21,6 +21,7 @@ _MAX_LINES = 20_000
 _MAX_ITEMS = 400
 _INLINE_CHARS = 160
 _MAX_INLINE_FIELDS = 12
+_LEAD_CHARS = 120
 _KEY_HINTS = frozenset(
     "id ids name title key code error errors message status state type total count number date "
     "time created updated url uri link href path file email address phone price amount cost value "
@@ -90,6 +91,8 @@ def json_outline(text: str, ask: Ask) -> Outline:
 def value_outline(value: object, ask: Ask) -> Outline:
     """The outline of a value made of JSON's types."""
     outline = Outline(unit="values", joins=True)
+    if ask.fold is not None:
+        value = ask.fold(_all_opened(value, 0))
     _add(outline, ask, "", value, parent=-1, depth=0)
     return outline
 
@@ -131,6 +134,20 @@ def _opened(text: str) -> object:
     return value
 
 
+def _all_opened(value: object, depth: int) -> object:
+    """The value with the JSON in its strings read, at any depth."""
+    if isinstance(value, str):
+        opened = _opened(value)
+        return opened if isinstance(opened, str) or depth > _MAX_DEPTH else _all_opened(opened, depth + 1)
+    if depth > _MAX_DEPTH:
+        return value
+    if isinstance(value, dict):
+        return {k: _all_opened(v, depth + 1) for k, v in cast("dict[str, object]", value).items()}
+    if isinstance(value, list):
+        return [_all_opened(v, depth + 1) for v in cast("list[object]", value)]
+    return value
+
+
 def _add(outline: Outline, ask: Ask, key: str, value: object, *, parent: int, depth: int) -> None:
     ask.deadline.check()
     if len(outline.texts) >= _MAX_LINES:
@@ -140,6 +157,7 @@ def _add(outline: Outline, ask: Ask, key: str, value: object, *, parent: int, de
     label = f"{indent}{key}"
     if isinstance(value, str):
         value = _opened(value)
+        value = unmarked(value) if isinstance(value, str) else value
     if depth > _MAX_DEPTH and isinstance(value, (dict, list)):
         outline.clipped += 1
         value = _too_deep(cast("dict[str, object] | list[object]", value))
@@ -178,6 +196,12 @@ def _add_dict(
         return
     if key:
         head = outline.add(f"{label}:", _score(key, "", ask, depth), parent)
+    _add_fields(outline, ask, value, head, depth)
+
+
+def _add_fields(
+    outline: Outline, ask: Ask, value: dict[str, object], head: int, depth: int
+) -> None:
     hollow: list[str] = []
     for position, (name, item) in enumerate(value.items()):
         if position >= _MAX_ITEMS * 5:
@@ -220,12 +244,34 @@ def _add_list(
     head = outline.add(f"{label}[{len(items)}]:", 6.0, parent)
     shown = items if len(items) <= _MAX_ITEMS else items[: _MAX_ITEMS - 20] + items[-20:]
     outline.unseen += len(items) - len(shown)
-    for position, item in enumerate(shown):
+    for item in shown:
         inline = _inline(item)
         if inline is not None:
             outline.add(f"{' ' * depth}- {inline}", _score("", inline, ask, depth), head)
+        elif isinstance(item, dict):
+            _add_item(outline, ask, cast("dict[str, object]", item), head, depth)
         else:
-            _add(outline, ask, f"-{position}", item, parent=head, depth=depth + 1)
+            _add(outline, ask, "-", item, parent=head, depth=depth + 1)
+
+
+def _add_item(
+    outline: Outline, ask: Ask, item: dict[str, object], parent: int, depth: int
+) -> None:
+    """An object of an array: the plain fields that it begins with stand on its own line."""
+    ask.deadline.check()
+    lead: dict[str, object] = {}
+    for name, value in item.items():
+        grown = {**lead, name: value}
+        if _inline(grown) is None or len(_inline(grown) or "") > _LEAD_CHARS:
+            break
+        lead = grown
+    if not lead or len(outline.texts) >= _MAX_LINES or depth >= _MAX_DEPTH:
+        _add(outline, ask, "-", item, parent=parent, depth=depth + 1)
+        return
+    text = _inline(lead) or ""
+    head = outline.add(f"{' ' * depth}- {text}", _score(next(iter(lead)), text, ask, depth), parent)
+    rest = {name: value for name, value in item.items() if name not in lead}
+    _add_fields(outline, ask, rest, head, depth + 1)
 
 
 def _add_scalars(outline: Outline, ask: Ask, label: str, items: list[object], parent: int) -> None:
@@ -255,7 +301,7 @@ def _add_scalars(outline: Outline, ask: Ask, label: str, items: list[object], pa
 
 def _scalar(value: object) -> str:
     if isinstance(value, str):
-        return value or '""'
+        return value.strip() or '""'
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -6,7 +6,7 @@ that it stands under.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agentkit.tools.prune.pruned import Deadline
@@ -26,6 +26,7 @@ class Ask:
     terms: Terms
     room: Room
     deadline: Deadline
+    fold: Callable[[object], object] | None = None
 
 
 @dataclass(kw_only=True)

@@ -52,7 +52,7 @@ def add_prose(outline: Outline, text: str, ask: Ask, *, indent: str, parent: int
         if len(piece) <= _LONG_LINE_CHARS and _HEADING.match(piece.strip()):
             heading = outline.add(indent + piece.strip(), score + 8.0, parent)
         else:
-            outline.add(indent + piece, score, heading)
+            outline.add(indent + (piece.strip() if indent else piece), score, heading)
 
 
 def _score(piece: str) -> float:

@@ -197,7 +197,8 @@ def _found(
         )
     capped, original_bytes = decoded(text)
     observation = _Observation(text=capped, is_capped=original_bytes > MAX_INPUT_BYTES, kind=kind, earlier=earlier, allowance=allowance)
-    ask = Ask(terms=terms, room=_inner(room), deadline=deadline)
+    fold = None if earlier is None else earlier.fold_values
+    ask = Ask(terms=terms, room=_inner(room), deadline=deadline, fold=fold)
     try:
         found = _shown(observation, ask, room)
     except Exception as error:  # noqa: BLE001  a pruner must never cost the observation
@@ -284,7 +285,10 @@ def _outlined(
     observation: _Observation, text: str, outline: Outline, kind: Kind, ask: Ask, room: Room
 ) -> _Found:
     """All of the outline, or of the text where that is shorter, if either fits; else the best."""
-    told = observation.earlier.fold(outline) if observation.earlier else 0
+    told = 0
+    if observation.earlier is not None:
+        told = observation.earlier.fold(outline) + observation.earlier.folded
+        observation.earlier.folded = 0
     complete = not (outline.unseen or outline.clipped or observation.is_capped or told)
     everything = whole(outline)
     if observation.allowance is not None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
+from agentkit.tools.prune.escapes import unmarked
 from agentkit.tools.prune.outline import Ask, Outline
 from agentkit.tools.prune.salience import is_trouble, salience
 
@@ -72,6 +73,9 @@ def _varying(table: Table) -> tuple[Table, str]:
     same: list[str] = []
     for name, column in zip(table.names[:_MAX_COLUMNS], table.columns, strict=False):
         first = column[0]
+        if twin := next((n for n, c in zip(names, columns, strict=True) if c == column), None):
+            same.append(f"{name} as {twin}")
+            continue
         if table.rows > 1 and column.count(first) == table.rows:
             if first not in (None, "", [], {}):
                 same.append(f"{name} {cell_text(first)}")
@@ -86,7 +90,7 @@ def _varying(table: Table) -> tuple[Table, str]:
 def cell_text(value: object) -> str:
     """One cell on one line, at most 300 characters."""
     if isinstance(value, str):
-        text = value
+        text = unmarked(value).strip()
     elif value is None:
         text = ""
     elif isinstance(value, (dict, list)):
@@ -99,7 +103,7 @@ def cell_text(value: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    return text.replace("\n", " ").replace("\r", "") if "\n" in text or "\r" in text else text
+    return " ".join(text.split()) if "\n" in text or "\r" in text or "   " in text else text
 
 
 def _asked_rows(table: Table, ask: Ask) -> dict[int, float]:
