@@ -14,10 +14,11 @@ from agentkit.tools.prune.terms import Terms
 _MENTION = re.compile(
     r"(?P<address>https?://[^\s\"'<>()\[\]{}|\\]{4,120}|[\w.+-]{1,60}@[\w-]{1,60}\.[\w.]{2,40})"
     r"|\"(?P<double>[^\"\n]{2,40})\"|(?<!\w)'(?P<single>[^'\n]{2,40})'(?!\w)|`(?P<tick>[^`\n]{2,60})`"
+    r"|\((?:[\w.]{1,12}:? )?(?P<choice>[\w\"'|/-]{1,30}(?:, ?[\w\"'|/-]{1,30}){0,8},? or [\w\"'-]{1,30})\)"
     r"|(?P<date>\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)"
     r"|(?P<id>\b(?=\w{0,40}[\d_])(?=\w{0,40}[A-Za-z])[A-Za-z0-9_-]{4,40}\b)"
 )
-_WORTH = {"address": 3.0, "double": 2.0, "single": 2.0, "tick": 2.0, "date": 1.0, "id": 1.5}
+_WORTH = {"address": 3.0, "double": 2.0, "single": 2.0, "tick": 2.0, "choice": 2.5, "date": 1.0, "id": 1.5}
 _ASKED = 3.0
 _MAX_LINES = 400
 _MAX_LINE_CHARS = 1_000
@@ -36,7 +37,7 @@ def mentions(left_out: Iterable[str], shown: str, terms: Terms, room: Room) -> s
             name = match.group(kind).strip()
             if len(name) < 2 or _WORDY.search(name) or name in shown:
                 continue
-            found.setdefault(name, _WORTH[kind] + _ASKED * min(1.0, terms.weight(name)))
+            found.setdefault(name, _WORTH[kind] + _ASKED * min(2.0, terms.weight(name)))
     left = room.limit
     kept: list[str] = []
     for name in sorted(found, key=lambda name: -found[name]):

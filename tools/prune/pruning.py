@@ -338,7 +338,7 @@ def _best(outline: Outline, ask: Ask) -> Fit:
     return replace(found, text=f"{found.text}\n{_ALSO}{also}")
 
 
-SHARE_PERCENT = 15
+SHARE_PERCENT = 25
 _ALSO = "also: "
 _ALSO_TOKENS = 4
 
