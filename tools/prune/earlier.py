@@ -112,7 +112,7 @@ def _take_out(outline: Outline, told: list[tuple[int, int]]) -> int:
         for number in range(start + _SHOWN_LINES, end):
             gone[number] = (start, end)
     places: dict[int, int] = {-1: -1}
-    texts, scores, parents, tables = [], [], [], set[int]()
+    texts, scores, parents, tables, names = [], [], [], set[int](), {}
     for number, text in enumerate(outline.texts):
         if number in gone:
             start, end = gone[number]
@@ -129,6 +129,8 @@ def _take_out(outline: Outline, told: list[tuple[int, int]]) -> int:
         parents.append(places[outline.parents[number]])
         if number in outline.tables:
             tables.add(places[number])
+        if number in outline.names:
+            names[places[number]] = outline.names[number]
     outline.texts, outline.scores, outline.parents = texts, scores, parents
-    outline.tables = tables
+    outline.tables, outline.names = tables, names
     return len(gone)

@@ -12,7 +12,7 @@ from agentkit.tools.prune.escapes import unescaped, unmarked
 from agentkit.tools.prune.outline import Ask, Outline
 from agentkit.tools.prune.prose import add_prose
 from agentkit.tools.prune.records import add_table, cell_text
-from agentkit.tools.prune.salience import is_trouble, salience
+from agentkit.tools.prune.salience import is_trouble, names_something, salience
 
 _NEXT_ITEM = re.compile(r"[\s,]*+(?=[^\s,\]])")
 _MAX_DEPTH = 40
@@ -22,18 +22,12 @@ _MAX_ITEMS = 400
 _INLINE_CHARS = 160
 _MAX_INLINE_FIELDS = 12
 _LEAD_CHARS = 120
+_ITEM_SCORE = 14.0
 _KEY_HINTS = frozenset(
     "id ids name title key code error errors message status state type total count number date "
     "time created updated url uri link href path file email address phone price amount cost value "
     "currency result results answer summary version user user_id order_id".split()
 )
-
-_IDENTITY = re.compile(
-    r"(?:^|[_.-]|(?<=[a-z]))(?:[Nn]ame|[Ii]ds?|[Uu]r[li]|[Ll]inks?|[Hh]ref|[Pp]ath|[Ff]ile(?:name)?|[Kk]ey|[Cc]ode"
-    r"|[Tt]itle|[Ss]ymbol|[Tt]icker|[Ss]lug|[Hh]andle|[Ee]mail|[Nn]umber|[Dd]ate|[Ll]at(?:itude)?"
-    r"|[Ll]on(?:gitude)?|[Ll]ng|[Rr]ef)$"
-)
-
 
 def parsed(text: str) -> object:
     """The value of JSON or of JSON Lines; where it was cut off, what is whole of it.
@@ -269,7 +263,9 @@ def _add_item(
         _add(outline, ask, "-", item, parent=parent, depth=depth + 1)
         return
     text = _inline(lead) or ""
-    head = outline.add(f"{' ' * depth}- {text}", _score(next(iter(lead)), text, ask, depth), parent)
+    score = _ITEM_SCORE + _score(next(iter(lead)), text, ask, depth)
+    head = outline.add(f"{' ' * depth}- {text}", score, parent)
+    outline.names[head] = tuple(str(value) for value in lead.values() if isinstance(value, str))
     rest = {name: value for name, value in item.items() if name not in lead}
     _add_fields(outline, ask, rest, head, depth + 1)
 
@@ -308,7 +304,7 @@ def _scalar(value: object) -> str:
 def _score(key: str, text: str, ask: Ask, depth: int) -> float:
     name = key.strip()
     score = 8.0 + 10.0 * min(1.0, salience(text)) - min(depth, 8) * 0.5
-    score += 16.0 * (_IDENTITY.search(name) is not None) + 6.0 * (name.lower() in _KEY_HINTS)
+    score += 16.0 * (names_something(name)) + 6.0 * (name.lower() in _KEY_HINTS)
     score += 10.0 * min(2.5, ask.terms.weight(f"{name} {text[:400]}"))
     score += 8.0 * is_trouble(text) if text else 0.0
     return score / (1.0 + len(text) / 160)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 from agentkit.tools.prune.room import Room
 from agentkit.tools.prune.terms import Terms
@@ -19,6 +20,7 @@ _MENTION = re.compile(
     r"|(?P<id>\b(?=\w{0,40}[\d_])(?=\w{0,40}[A-Za-z])[A-Za-z0-9_-]{4,40}\b)"
 )
 _WORTH = {"address": 3.0, "double": 2.0, "single": 2.0, "tick": 2.0, "choice": 2.5, "date": 1.0, "id": 1.5}
+_NAME_WORTH = 4.0
 _ASKED = 3.0
 _MAX_LINES = 400
 _MAX_LINE_CHARS = 1_000
@@ -26,11 +28,16 @@ _MAX_CANDIDATES = 300
 _WORDY = re.compile(r"\s\S+\s\S+\s")
 
 
-def mentions(left_out: Iterable[str], shown: str, terms: Terms, room: Room) -> str:
+def mentions(
+    left_out: Iterable[str], names: Iterable[str], shown: str, terms: Terms, room: Room
+) -> str:
     """The most telling names of the lines left out that `shown` lacks, within the room."""
     found: dict[str, float] = {}
+    for name in islice(names, _MAX_CANDIDATES):
+        if len(name) > 2 and name not in shown:
+            found.setdefault(name, _NAME_WORTH + _ASKED * min(2.0, terms.weight(name)))
     for count, line in enumerate(left_out):
-        if count >= _MAX_LINES or len(found) >= _MAX_CANDIDATES:
+        if count >= _MAX_LINES or len(found) >= 2 * _MAX_CANDIDATES:
             break
         for match in _MENTION.finditer(line[:_MAX_LINE_CHARS]):
             kind = match.lastgroup or "id"

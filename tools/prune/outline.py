@@ -36,7 +36,8 @@ class Outline:
     `unseen` counts the lines not even considered, `clipped` those that their pruner shortened;
     `legend` explains the marks that the lines carry. Between the rows of `tables`, which are the
     numbers of their headers, gaps go unmarked: the header has the count. Where it `joins`, short
-    lines side by side under one line are shown on one.
+    lines side by side under one line are shown on one. `names` are those of the things that lines
+    are about: they are worth showing where their line goes.
     """
 
     unit: str = "lines"
@@ -50,6 +51,7 @@ class Outline:
     scores: list[float] = field(default_factory=list[float])
     parents: list[int] = field(default_factory=list[int])
     tables: set[int] = field(default_factory=set[int])
+    names: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
 
     def add(self, text: str, score: float, parent: int = -1) -> int:
         """Adds a line below the others; returns its number, for lines that stand under it."""
@@ -70,6 +72,7 @@ class Fit:
     text: str
     kept_lines: int
     clipped: int = 0
+    numbers: frozenset[int] = frozenset()
 
 
 def whole(outline: Outline) -> str:
@@ -142,7 +145,7 @@ def _render(outline: Outline, chosen: Iterable[int]) -> Fit:
         expected = last + 1
     if outline.gaps and expected < len(outline.texts):
         lines.append(_GAP)
-    return Fit(text="\n".join(lines), kept_lines=len(numbers), clipped=clipped)
+    return Fit(text="\n".join(lines), kept_lines=len(numbers), clipped=clipped, numbers=frozenset(numbers))
 
 
 def _joined(

@@ -331,8 +331,9 @@ def _best(outline: Outline, ask: Ask) -> Fit:
         return found
     room = ask.room.less(ask.room.cost(found.text) + _ALSO_TOKENS)
     room = Room(limit=min(room.limit, reserved * 2), unit=room.unit)
-    left_out = (text for text in outline.texts if text.lstrip() not in found.text)
-    also = mentions(left_out, found.text, ask.terms, room)
+    gone = [number for number in range(len(outline.texts)) if number not in found.numbers]
+    names = (name for number in gone for name in outline.names.get(number, ()))
+    also = mentions((outline.texts[n] for n in gone), names, found.text, ask.terms, room)
     if not also:
         return found
     return replace(found, text=f"{found.text}\n{_ALSO}{also}")

@@ -12,13 +12,14 @@ from typing import cast
 
 from agentkit.tools.prune.escapes import unmarked
 from agentkit.tools.prune.outline import Ask, Outline
-from agentkit.tools.prune.salience import is_trouble, salience
+from agentkit.tools.prune.salience import is_trouble, names_something, salience
 
 _HEAD_ROWS = 20
 _TAIL_ROWS = 5
 _SAMPLED_ROWS = 200
 _MAX_ASKED_ROWS = 200
 _MAX_CELL_CHARS = 300
+_LEAST_CELL_CHARS = 80
 _MAX_COLUMNS = 60
 _FEW_VALUES = 8
 _MAX_COUNTED_ROWS = 200_000
@@ -50,11 +51,14 @@ def add_table(outline: Outline, table: Table, ask: Ask, *, title: str, parent: i
             outline.add(f"{indent} ({note})", 18.0, head)
     asked = _asked_rows(shown, ask)
     outliers = set[int]().union(*map(_outliers, shown.columns))
+    naming = [names_something(str(name)) for name in shown.names]
+    max_chars = ask.room.limit_chars // (2 * min(max(table.rows, 2), 8))
+    max_chars = max(_LEAST_CELL_CHARS, min(_MAX_CELL_CHARS, max_chars))
     rows = _candidates(table.rows, asked.keys() | outliers)
     for number in rows:
         ask.deadline.check()
-        cells = [cell_text(column[number]) for column in shown.columns]
-        outline.clipped += sum(len(cell) > _MAX_CELL_CHARS for cell in cells)
+        cells = [cell_text(column[number], max_chars) for column in shown.columns]
+        outline.clipped += sum(len(cell) > max_chars for cell in cells)
         text = "|".join(cells)
         score = 40.0 * asked.get(number, 0.0) + 12.0 * is_trouble(text) + 6.0 * salience(text)
         score += (
@@ -62,7 +66,10 @@ def add_table(outline: Outline, table: Table, ask: Ask, *, title: str, parent: i
             + 10.0 / (1 + number / 4)
             + (4.0 if number == table.rows - 1 else 0.0)
         )
-        outline.add(f"{indent} {text}", score + 4.0, head)
+        added = outline.add(f"{indent} {text}", score + 4.0, head)
+        outline.names[added] = tuple(
+            cell for cell, named in zip(cells, naming, strict=True) if named and len(cell) < 120
+        )
     outline.unseen += table.rows - len(rows)
 
 
@@ -87,8 +94,8 @@ def _varying(table: Table) -> tuple[Table, str]:
     return Table(names=names, columns=columns), ", ".join(same)
 
 
-def cell_text(value: object) -> str:
-    """One cell on one line, at most 300 characters."""
+def cell_text(value: object, max_chars: int = _MAX_CELL_CHARS) -> str:
+    """One cell on one line, of at most about `max_chars`."""
     if isinstance(value, str):
         text = unmarked(value).strip()
     elif value is None:
@@ -97,8 +104,8 @@ def cell_text(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
     else:
         text = json.dumps(value) if isinstance(value, bool) else str(value)
-    if len(text) > _MAX_CELL_CHARS:
-        text = f"{text[:_MAX_CELL_CHARS]}…"
+    if len(text) > max_chars:
+        text = f"{text[:max_chars]}…"
     return _one_line(text)
 
 

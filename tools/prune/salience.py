@@ -15,6 +15,11 @@ _TROUBLE = (
     "invalid", "not found", "timeout", "timed out", "abort", "corrupt", "unable", "cannot", "warn",
 )  # fmt: skip
 _PROBE_CHARS = 240
+_IDENTITY = re.compile(
+    r"(?:^|[_.-]|(?<=[a-z]))(?:[Nn]ame|[Ii]ds?|[Uu]r[li]|[Ll]inks?|[Hh]ref|[Pp]ath|[Ff]ile(?:name)?"
+    r"|[Kk]ey|[Cc]ode|[Tt]itle|[Ss]ymbol|[Tt]icker|[Ss]lug|[Hh]andle|[Ee]mail|[Nn]umber|[Dd]ate"
+    r"|[Ll]at(?:itude)?|[Ll]on(?:gitude)?|[Ll]ng|[Rr]ef)$"
+)
 
 
 def salience(line: str) -> float:
@@ -23,6 +28,11 @@ def salience(line: str) -> float:
     if not probe:
         return 0.0
     return len(_MARKS.findall(probe)) * 4 / (len(probe) + 12)
+
+
+def names_something(field: str) -> bool:
+    """Whether a field's name says that its value names, numbers or locates a thing."""
+    return _IDENTITY.search(field) is not None
 
 
 def is_trouble(line: str) -> bool:
