@@ -1,6 +1,6 @@
 """Replays recorded runs through context policies: tokens, recall, and the bill.
 
-    python benchmarks/context.py [--json] [--rows all|even|odd] [--set livemcp] [--policy agentkit]
+    python benchmarks/context.py [--json] [--rows all|development|held-out] [--set livemcp] [--policy agentkit]
 
 Recordings: $AGENTKIT_DATA/trajectories/*.jsonl.gz (default ../shared/data): whole runs of
 LiveMCPBench (Apache-2.0, https://github.com/icip-cas/LiveMCPBench) and tau-bench (MIT,
@@ -13,8 +13,8 @@ OpenAI's published rules for a whole request, summarizer calls included; the bil
 at claude-sonnet-4-5 and gpt-5.1 under their providers' cache rules, ten seconds a call, against
 naive replay with caching. agentkit's bill has every missing value fetched back, each fetch a call
 more; `tokens_ratio` and the recalls are without fetches, `tokens_ratio_fetching` and
-`recall_fetching` with them. The even rows of each set were looked at while pruners were improved,
-the odd ones were not.
+`recall_fetching` with them. Every fourth row (index 3, 7, …) of each set is
+held out: nobody looked at it while the pruners were improved.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _bill(runs: Sequence[Replay], provider: Provider) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--rows", choices=("all", "even", "odd"), default="all")
+    parser.add_argument("--rows", choices=("all", "development", "held-out"), default="all")
     parser.add_argument("--set", choices=SETS, action="append", help="only this set")
     parser.add_argument("--policy", action="append", help="only this policy")
     options = parser.parse_args()
@@ -177,15 +177,24 @@ def main() -> int:
             print(f"no policy {', '.join(unknown)}; there are {', '.join(policies)}", file=sys.stderr)
             return 2
         policies = {name: policies[name] for name in options.policy}
-    part = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[options.rows]
     found = {
-        name: measured(load(folder, name)[part], policies) for name in options.set or SETS
+        name: measured(rows_of(load(folder, name), options.rows), policies)
+        for name in options.set or SETS
     }
     if options.json:
         print(json.dumps(found, indent=2))
     else:
         show(found)
     return 0
+
+
+def rows_of(recordings: Sequence[Recording], part: str) -> list[Recording]:
+    """All, those that were looked at while pruners were improved, or every fourth, which was not."""
+    return [
+        recording
+        for at, recording in enumerate(recordings)
+        if part == "all" or (at % 4 == 3) == (part == "held-out")
+    ]
 
 
 def show(found: dict[str, dict[str, dict[str, float]]]) -> None:

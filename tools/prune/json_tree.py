@@ -22,6 +22,7 @@ _MAX_ITEMS = 400
 _INLINE_CHARS = 160
 _MAX_INLINE_FIELDS = 12
 _LEAD_CHARS = 120
+_MAX_NAME_CHARS = 120
 _ITEM_SCORE = 14.0
 _KEY_HINTS = frozenset(
     "id ids name title key code error errors message status state type total count number date "
@@ -167,7 +168,8 @@ def _add(outline: Outline, ask: Ask, key: str, value: object, *, parent: int, de
         case _:
             text = _scalar(value)
             separator = ": " if key else ""
-            outline.add(f"{label}{separator}{text}", _score(key, text, ask, depth), parent)
+            added = outline.add(f"{label}{separator}{text}", _score(key, text, ask, depth), parent)
+            outline.names[added] = _names({key: value})
 
 
 def _too_deep(value: dict[str, object] | list[object]) -> str:
@@ -186,7 +188,8 @@ def _add_dict(
         return
     inline = _inline(value)
     if key and inline is not None:
-        outline.add(f"{label} {{{inline}}}", _score(key, inline, ask, depth), parent)
+        added = outline.add(f"{label} {{{inline}}}", _score(key, inline, ask, depth), parent)
+        outline.names[added] = _names(value)
         return
     if key:
         head = outline.add(f"{label}:", _score(key, "", ask, depth), parent)
@@ -241,7 +244,8 @@ def _add_list(
     for item in shown:
         inline = _inline(item)
         if inline is not None:
-            outline.add(f"{' ' * depth}- {inline}", _score("", inline, ask, depth), head)
+            added = outline.add(f"{' ' * depth}- {inline}", _score("", inline, ask, depth), head)
+            outline.names[added] = _names(item)
         elif isinstance(item, dict):
             _add_item(outline, ask, cast("dict[str, object]", item), head, depth)
         else:
@@ -265,7 +269,7 @@ def _add_item(
     text = _inline(lead) or ""
     score = _ITEM_SCORE + _score(next(iter(lead)), text, ask, depth)
     head = outline.add(f"{' ' * depth}- {text}", score, parent)
-    outline.names[head] = tuple(str(value) for value in lead.values() if isinstance(value, str))
+    outline.names[head] = _names(lead)
     rest = {name: value for name, value in item.items() if name not in lead}
     _add_fields(outline, ask, rest, head, depth + 1)
 
@@ -293,6 +297,19 @@ def _add_scalars(outline: Outline, ask: Ask, label: str, items: list[object], pa
     for number in numbers:
         score = 40.0 * asked.get(number, 0.0) + 8.0 / (1 + number / 4) + 6 * salience(texts[number])
         outline.add(f"{indent}{texts[number]}", score, head)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """The values of the fields that name, number or locate something."""
+    if not isinstance(value, dict):
+        return ()
+    fields = cast("dict[str, object]", value)
+    return tuple(
+        _scalar(item)
+        for name, item in fields.items()
+        if item not in (None, "", [], {}) and not isinstance(item, bool) and names_something(name)
+        if len(str(item)) <= _MAX_NAME_CHARS
+    )
 
 
 def _scalar(value: object) -> str:

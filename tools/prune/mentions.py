@@ -17,10 +17,10 @@ _MENTION = re.compile(
     r"|\"(?P<double>[^\"\n]{2,40})\"|(?<!\w)'(?P<single>[^'\n]{2,40})'(?!\w)|`(?P<tick>[^`\n]{2,60})`"
     r"|\((?:[\w.]{1,12}:? )?(?P<choice>[\w\"'|/-]{1,30}(?:, ?[\w\"'|/-]{1,30}){0,8},? or [\w\"'-]{1,30})\)"
     r"|(?P<date>\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)"
-    r"|(?P<id>\b(?=\w{0,40}[\d_])(?=\w{0,40}[A-Za-z])[A-Za-z0-9_-]{4,40}\b)"
+    r"|(?P<id>\b(?=[\w.-]{0,40}[\d_])(?=[\w.-]{0,40}[A-Za-z])[A-Za-z0-9_.-]{4,40}\b)"
 )
 _WORTH = {"address": 3.0, "double": 2.0, "single": 2.0, "tick": 2.0, "choice": 2.5, "date": 1.0, "id": 1.5}
-_NAME_WORTH = 4.0
+_NAME_WORTH = 3.0
 _ASKED = 3.0
 _MAX_LINES = 400
 _MAX_LINE_CHARS = 1_000
@@ -34,7 +34,7 @@ def mentions(
     """The most telling names of the lines left out that `shown` lacks, within the room."""
     found: dict[str, float] = {}
     for name in islice(names, _MAX_CANDIDATES):
-        if len(name) > 2 and name not in shown:
+        if len(name) > 2 and name[0] != "(" and name not in shown:
             found.setdefault(name, _NAME_WORTH + _ASKED * min(2.0, terms.weight(name)))
     for count, line in enumerate(left_out):
         if count >= _MAX_LINES or len(found) >= 2 * _MAX_CANDIDATES:
@@ -45,11 +45,11 @@ def mentions(
             if len(name) < 2 or _WORDY.search(name) or name in shown:
                 continue
             found.setdefault(name, _WORTH[kind] + _ASKED * min(2.0, terms.weight(name)))
+    costs = {name: room.cost(f", {name}") for name in found}
     left = room.limit
     kept: list[str] = []
-    for name in sorted(found, key=lambda name: -found[name]):
-        cost = room.cost(f", {name}")
-        if cost <= left:
+    for name in sorted(found, key=lambda name: -found[name] / costs[name] ** 0.5):
+        if costs[name] <= left:
             kept.append(name)
-            left -= cost
+            left -= costs[name]
     return ", ".join(kept)

@@ -6,11 +6,11 @@ import re
 
 from agentkit.tools.prune.escapes import without_repeats
 from agentkit.tools.prune.outline import Ask, Outline
-from agentkit.tools.prune.salience import is_trouble, salience
+from agentkit.tools.prune.salience import is_trouble, names_something, salience
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(\[A-Z0-9])|(?<=[。！？])")
 _HEADING = re.compile(r"#{1,6} \S|[A-Z][^.!?]{2,60}:$|={3,}|-{3,}$")
-_FIELD = re.compile(r"\s*(?:[-*] )?[\w \"'().-]{1,40}: *\S.{0,100}$")
+_FIELD = re.compile(r"\s*(?:[-*] )?([\w \"'().-]{1,40}): *(\S.{0,100})$")
 _LONG_LINE_CHARS = 200
 _PIECE_CHARS = 600
 _REPEAT_CHARS = 60
@@ -52,7 +52,10 @@ def add_prose(outline: Outline, text: str, ask: Ask, *, indent: str, parent: int
         if len(piece) <= _LONG_LINE_CHARS and _HEADING.match(piece.strip()):
             heading = outline.add(indent + piece.strip(), score + 8.0, parent)
         else:
-            outline.add(indent + (piece.strip() if indent else piece), score, heading)
+            added = outline.add(indent + (piece.strip() if indent else piece), score, heading)
+            field = _FIELD.match(piece)
+            if field is not None and names_something(field.group(1)):
+                outline.names[added] = (field.group(2),)
 
 
 def _score(piece: str) -> float:

@@ -339,7 +339,7 @@ def _best(outline: Outline, ask: Ask) -> Fit:
     return replace(found, text=f"{found.text}\n{_ALSO}{also}")
 
 
-SHARE_PERCENT = 25
+SHARE_PERCENT = 40
 _ALSO = "also: "
 _ALSO_TOKENS = 4
 

@@ -15,11 +15,13 @@ _TROUBLE = (
     "invalid", "not found", "timeout", "timed out", "abort", "corrupt", "unable", "cannot", "warn",
 )  # fmt: skip
 _PROBE_CHARS = 240
-_IDENTITY = re.compile(
-    r"(?:^|[_.-]|(?<=[a-z]))(?:[Nn]ame|[Ii]ds?|[Uu]r[li]|[Ll]inks?|[Hh]ref|[Pp]ath|[Ff]ile(?:name)?"
-    r"|[Kk]ey|[Cc]ode|[Tt]itle|[Ss]ymbol|[Tt]icker|[Ss]lug|[Hh]andle|[Ee]mail|[Nn]umber|[Dd]ate"
-    r"|[Ll]at(?:itude)?|[Ll]on(?:gitude)?|[Ll]ng|[Rr]ef)$"
+_FIELD_WORDS = re.compile(r"[_.\-\s]+|(?<=[a-z])(?=[A-Z])")
+_NAMING = frozenset(
+    "name id ids uid uuid guid url uri link links href path file filename key code title symbol "
+    "ticker slug handle email number no date lat latitude lon lng longitude ref reference doi isbn "
+    "sku address".split()
 )
+
 
 
 def salience(line: str) -> float:
@@ -32,7 +34,7 @@ def salience(line: str) -> float:
 
 def names_something(field: str) -> bool:
     """Whether a field's name says that its value names, numbers or locates a thing."""
-    return _IDENTITY.search(field) is not None
+    return _FIELD_WORDS.split(field.strip())[-1].lower() in _NAMING
 
 
 def is_trouble(line: str) -> bool:
