@@ -10,17 +10,15 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from agentkit.budgets.tokens import count_text
 from agentkit.memory.window import valid_window
 from agentkit.tools.observation_store import MemoryObservationStore
-from agentkit.tools.prune import prune
-from agentkit.tools.prune.earlier import Earlier
+from agentkit.tools.pruner import Pruning, TaskPruner
 from agentkit.tools.recall import recall, recall_tool
 from benchmarks._context_bill import Request, Tool
 from benchmarks._context_policies import Sent, tools_of
 from benchmarks._recordings import Copied, Recording, text_of
 
 MOST_FETCHES_A_VALUE = 4
-import os
-MODE = os.environ.get('MODE', 'A')
-RT = int(os.environ.get('RT', '500'))
+_MESSAGE_TOKENS = 8
+_PRUNING = Pruning()
 
 
 class Pruned:
@@ -33,17 +31,16 @@ class Pruned:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._store = MemoryObservationStore()
+        self._pruner = TaskPruner(_PRUNING, partial(self._store.put, "task"))
         self._sent: list[BaseMessage] = []
         self._seen = 0
         self._handles: dict[int, str] = {}
         self._fetches = 0
-        self._earlier = Earlier()
-        self._offered = MODE == 'B'
 
     @property
     def _tools(self) -> list[Tool]:
         tools = tools_of(self._recording)
-        return [*tools, _RECALL] if self._offered else tools
+        return [*tools, _RECALL] if self._pruner.recalls else tools
 
     def build(self, transcript: Sequence[BaseMessage]) -> Sent:
         for at in range(self._seen, len(transcript)):
@@ -57,26 +54,14 @@ class Pruned:
     def _pruned(
         self, transcript: Sequence[BaseMessage], at: int, message: ToolMessage
     ) -> ToolMessage:
-        text = message.text or "(nothing)"
-        query = _query(transcript[:at], message)
-        import os
-        MT = int(os.environ.get("MT", "300"))
-        put = partial(self._store.put, "task")
-        if not self._offered and MODE != "B":
-            memory = self._earlier.copy()
-            found = prune(text, query=query, max_tokens=10**6, earlier=memory)
-            size = count_text(found.text)
-            if size > MT:
-                prefix = sum(count_text(text_of(m)) + 8 for m in self._sent)
-                cached = prefix * 1.15 if prefix >= 850 else 0
-                k = max(1, sum(isinstance(m, AIMessage) for m in self._sent))
-                saving = (size - MT) * (1.25 + 0.1 * k)
-                if saving > cached + 60 * (1.25 + .1 * k):
-                    self._offered = True
-        if self._offered:
-            found = prune(text, query=query, max_tokens=MT, keep=put, earlier=self._earlier)
-        else:
-            self._earlier = memory
+        found = self._pruner.prune(
+            message.text,
+            query=_query(transcript[:at]),
+            sent_tokens=sum(count_text(text_of(m)) + _MESSAGE_TOKENS for m in self._sent),
+            calls=sum(isinstance(m, AIMessage) for m in self._sent),
+        )
+        if found is None:
+            return message
         if found.handle:
             self._handles[at] = found.handle
         return message.model_copy(update={"content": found.text})
@@ -95,7 +80,7 @@ class Pruned:
         start, requests = 1, []
         while asks and len(requests) < MOST_FETCHES_A_VALUE:
             arguments = {"handle": handle, **asks.pop()}
-            brought = recall(self._store, "task", **arguments, max_tokens=RT)
+            brought = recall(self._store, "task", **arguments, max_tokens=_PRUNING.recall_tokens)
             requests.append(self._asked(arguments, brought))
             if missing.value in brought:
                 return requests
@@ -121,7 +106,7 @@ class Pruned:
         )
 
 
-def _query(before: Sequence[BaseMessage], message: ToolMessage) -> str:
+def _query(before: Sequence[BaseMessage]) -> str:
     """What the call, its message, the last user turn and the task ask for."""
     said = [text_of(m) for m in before if isinstance(m, HumanMessage)]
     turn = next((text_of(m) for m in reversed(before) if isinstance(m, AIMessage)), "")

@@ -1,4 +1,4 @@
-"""What each policy sends of a transcript: the plain ones, and LangChain's middleware run for real."""
+"""What plain policies send of a transcript, and LangChain's middleware, which is run for real."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _truncated(transcript: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
 class ScriptedSummarizer(BaseChatModel):
     """Answers with the lines of its prompt that hold most names and numbers, 400 tokens of them."""
 
-    calls: list[Request] = []
+    calls: list[Request]
 
     @property
     def _llm_type(self) -> str:
@@ -202,7 +202,7 @@ class Cleared:
 
         first = 1 if transcript and transcript[0].type == "system" else 0
         request: ModelRequest[Any] = ModelRequest(
-            model=cast("BaseChatModel", ScriptedSummarizer()),
+            model=cast("BaseChatModel", ScriptedSummarizer(calls=[])),
             messages=cast("list[Any]", list(transcript[first:])),
         )
         self._middleware.wrap_model_call(request, handler)

@@ -1,6 +1,6 @@
 """Replays recorded runs through context policies: tokens, recall, and the bill.
 
-    python benchmarks/context.py [--json] [--rows all|development|held-out] [--set livemcp] [--policy agentkit]
+    python benchmarks/context.py [--json] [--rows held-out] [--set livemcp] [--policy agentkit]
 
 Recordings: $AGENTKIT_DATA/trajectories/*.jsonl.gz (default ../shared/data): whole runs of
 LiveMCPBench (Apache-2.0, https://github.com/icip-cas/LiveMCPBench) and tau-bench (MIT,
@@ -32,12 +32,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks._context_agentkit import Pruned
 from benchmarks._context_bill import Account, Provider
-from benchmarks._context_policies import PEERS, Policy, Session
+from benchmarks._context_policies import PEERS, Policy
 from benchmarks._recordings import Copied, Recording, load, text_of
 
 SETS = ("livemcp", "tau_airline")
 OURS = "agentkit"
-BASELINES = {  # of all rows of both sets, of which the data folder holds a part: tokens, recall, obs.
+# Of all rows of both sets, of which the data folder holds a part: tokens, recall, observed.
+BASELINES = {
     "livemcp": {
         "mask-all": (0.252, 0.690, 0.563),
         "keep-last-3": (0.519, 0.929, 0.899),
@@ -174,7 +175,9 @@ def main() -> int:
     if options.policy:
         unknown = set(options.policy) - policies.keys()
         if unknown:
-            print(f"no policy {', '.join(unknown)}; there are {', '.join(policies)}", file=sys.stderr)
+            print(
+                f"no policy {', '.join(unknown)}; there are {', '.join(policies)}", file=sys.stderr
+            )
             return 2
         policies = {name: policies[name] for name in options.policy}
     found = {
@@ -189,7 +192,7 @@ def main() -> int:
 
 
 def rows_of(recordings: Sequence[Recording], part: str) -> list[Recording]:
-    """All, those that were looked at while pruners were improved, or every fourth, which was not."""
+    """All, those looked at while pruners were improved, or every fourth, which was not."""
     return [
         recording
         for at, recording in enumerate(recordings)
@@ -205,8 +208,10 @@ def show(found: dict[str, dict[str, dict[str, float]]]) -> None:
             print(f"  {policy}")
             print("   ", ", ".join(f"{key} {figures[key]:.4g}" for key in figures))
             if known := BASELINES[name].get(policy):
-                print("    published, all rows, characters/4: tokens {:.3f}, recall {:.3f}, "
-                      "observed {:.3f}".format(*known))
+                print(
+                    "    published, all rows, characters/4: tokens {:.3f}, recall {:.3f}, "
+                    "observed {:.3f}".format(*known)
+                )
         del names
 
 

@@ -25,7 +25,7 @@ from agentkit.tools.observation_store import (
     SqliteObservationStore,
 )
 from agentkit.tools.permissions import Permission, Permissions
-from agentkit.tools.prune import Keep, Kind, Pruned, prune
+from agentkit.tools.prune import Earlier, Keep, Kind, Pruned, prune
 from agentkit.tools.recall import recall, recall_tool
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "CostClass",
     "Cut",
     "DuplicateTool",
+    "Earlier",
     "ExecutionLimits",
     "Inject",
     "InvalidLimits",

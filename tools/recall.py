@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from agentkit.tools.catalogue import ToolSpec
 from agentkit.tools.observation_store import ObservationStore
-from agentkit.tools.prune.pruning import about, readable
+from agentkit.tools.prune.essence import readable
+from agentkit.tools.prune.pruning import about
 from agentkit.tools.prune.room import Room
 
 DEFAULT_RECALL_TOKENS = 1_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentkit.budgets.tokens import count_text
 from agentkit.tools.errors import InvalidLimits
-from agentkit.tools.prune import Pruned, prune, pruning
+from agentkit.tools.prune import Pruned, prune, shown
 from agentkit.tools.prune.outline import Ask, Outline
 
 ROWS = json.dumps([{"id": n, "name": f"customer {n}", "city": "Oslo"} for n in range(500)])
@@ -97,7 +97,7 @@ def test_pruner_that_fails_leaves_a_cut_text_and_says_so(
     def broken(text: str, ask: Ask) -> Outline:
         raise ZeroDivisionError("secret contents")
 
-    monkeypatch.setitem(pruning._OUTLINES, "code", broken)
+    monkeypatch.setitem(shown._OUTLINES, "code", broken)
     text = "\n".join(["first line", *(f"x = {n}" for n in range(3000)), "last line"])
     found = prune(text, kind="code", max_tokens=100)
     assert found.failure == "ZeroDivisionError"

@@ -105,8 +105,8 @@ def test_two_hundred_megabytes_are_capped_before_they_are_looked_at(as_bytes: bo
 
 
 def test_records_of_an_array_that_is_too_long_are_still_a_table() -> None:
-    row = json.dumps({"id": 17, "name": "Ada", "note": "x" * 60})
-    text = "[" + ",".join([row] * (9_000_000 // len(row))) + "]"
+    rows = [json.dumps({"id": n, "name": f"A{n}", "note": "x" * 60 + str(n)}) for n in range(9)]
+    text = "[" + ",".join(rows * (9_000_000 // len(",".join(rows)))) + "]"
     found = prune(text, max_tokens=100)
     assert found.kind == "json"
     assert "id|name|note" in found.text

@@ -26,7 +26,7 @@ def table_of(items: Sequence[object]) -> Table | None:
         return None
     if all(isinstance(item, dict) for item in items):
         return _table(cast("Sequence[Record]", items))
-    if all(isinstance(item, list) and item for item in items):
+    if all(items) and all(isinstance(item, list) for item in items):
         return _grouped(cast("Sequence[Sequence[object]]", items))
     return None
 

@@ -26,22 +26,22 @@ def closed(text: str) -> str | None:
     safe: tuple[int, int] | None = None  # where the last whole element ended, and how deep
     after_colon = False
     for match in _TOKEN.finditer(text):
-        token = match.group()
-        if token[0] == '"':
+        mark = match.group()
+        if mark[0] == '"':
             if not match.group(1):
                 return _with_open_string(text, match.start(), stack, after_colon, safe)
             continue
-        after_colon = token == ":"
-        if token in _CLOSERS:
-            stack.append(token)
+        after_colon = mark == ":"
+        if mark in _CLOSERS:
+            stack.append(mark)
             safe = (match.end(), len(stack))
-        elif token in "]}":
-            if not stack or _CLOSERS[stack.pop()] != token:
+        elif mark in "]}":
+            if not stack or _CLOSERS[stack.pop()] != mark:
                 return None
             if not stack:
                 return None
             safe = (match.end(), len(stack))
-        elif token == ",":
+        elif mark == ",":
             safe = (match.start(), len(stack))
     return _cut_back(text, stack, safe)
 

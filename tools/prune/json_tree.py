@@ -30,6 +30,7 @@ _KEY_HINTS = frozenset(
     "currency result results answer summary version user user_id order_id".split()
 )
 
+
 def parsed(text: str) -> object:
     """The value of JSON or of JSON Lines; where it was cut off, what is whole of it.
 
@@ -86,8 +87,8 @@ def json_outline(text: str, ask: Ask) -> Outline:
 def value_outline(value: object, ask: Ask) -> Outline:
     """The outline of a value made of JSON's types."""
     outline = Outline(unit="values", joins=True)
-    if ask.fold is not None:
-        value = ask.fold(_all_opened(value, 0))
+    if ask.earlier is not None:
+        value = ask.earlier.fold_values(_all_opened(value, 0))
     _add(outline, ask, "", value, parent=-1, depth=0)
     return outline
 
@@ -119,10 +120,11 @@ def _opened(text: str) -> object:
     for _ in range(_MAX_LAYERS):
         if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
             break
+        inner: str = value
         try:
-            value = json.loads(value)
+            value = json.loads(inner)
         except (ValueError, RecursionError):
-            whole = closed(value.removesuffix(CUT_MARK)) if value.endswith(CUT_MARK) else None
+            whole = closed(inner.removesuffix(CUT_MARK)) if inner.endswith(CUT_MARK) else None
             if whole is None:
                 break
             value = json.loads(whole)
@@ -133,7 +135,11 @@ def _all_opened(value: object, depth: int) -> object:
     """The value with the JSON in its strings read, at any depth."""
     if isinstance(value, str):
         opened = _opened(value)
-        return opened if isinstance(opened, str) or depth > _MAX_DEPTH else _all_opened(opened, depth + 1)
+        return (
+            opened
+            if isinstance(opened, str) or depth > _MAX_DEPTH
+            else _all_opened(opened, depth + 1)
+        )
     if depth > _MAX_DEPTH:
         return value
     if isinstance(value, dict):
@@ -214,11 +220,14 @@ def _add_fields(
 
 def _inline(value: object) -> str | None:
     """A small object of plain values on one line; None for any other."""
-    if not isinstance(value, dict) or not 0 < len(value) <= _MAX_INLINE_FIELDS:
+    if not isinstance(value, dict):
+        return None
+    fields = cast("dict[str, object]", value)
+    if not 0 < len(fields) <= _MAX_INLINE_FIELDS:
         return None
     parts: list[str] = []
-    for name, item in cast("dict[str, object]", value).items():
-        if isinstance(item, (dict, list)) and item:
+    for name, item in fields.items():
+        if item and isinstance(item, (dict, list)):
             return None
         text = _scalar(item)
         if "\n" in text or text[:1] in ("{", "["):
@@ -252,9 +261,7 @@ def _add_list(
             _add(outline, ask, "-", item, parent=head, depth=depth + 1)
 
 
-def _add_item(
-    outline: Outline, ask: Ask, item: dict[str, object], parent: int, depth: int
-) -> None:
+def _add_item(outline: Outline, ask: Ask, item: dict[str, object], parent: int, depth: int) -> None:
     """An object of an array: the plain fields that it begins with stand on its own line."""
     ask.deadline.check()
     lead: dict[str, object] = {}

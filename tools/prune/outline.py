@@ -6,12 +6,16 @@ that it stands under.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agentkit.tools.prune.pruned import Deadline
 from agentkit.tools.prune.room import Room
 from agentkit.tools.prune.terms import Terms
+
+if TYPE_CHECKING:
+    from agentkit.tools.prune.earlier import Earlier
 
 _MAX_MISSES = 40
 _GAP = "…"
@@ -21,12 +25,12 @@ _JOINED_CHARS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What a pruner works for: the query's terms, the room, and the time there is."""
+    """What a pruner works for: the query's terms, the room, the time, and what was told before."""
 
     terms: Terms
     room: Room
     deadline: Deadline
-    fold: Callable[[object], object] | None = None
+    earlier: Earlier | None = None
 
 
 @dataclass(kw_only=True)
@@ -145,12 +149,12 @@ def _render(outline: Outline, chosen: Iterable[int]) -> Fit:
         expected = last + 1
     if outline.gaps and expected < len(outline.texts):
         lines.append(_GAP)
-    return Fit(text="\n".join(lines), kept_lines=len(numbers), clipped=clipped, numbers=frozenset(numbers))
+    return Fit(
+        text="\n".join(lines), kept_lines=len(numbers), clipped=clipped, numbers=frozenset(numbers)
+    )
 
 
-def _joined(
-    outline: Outline, numbers: Sequence[int]
-) -> Iterator[tuple[str, tuple[int, int]]]:
+def _joined(outline: Outline, numbers: Sequence[int]) -> Iterator[tuple[str, tuple[int, int]]]:
     """The lines' texts with the first and last number of each; neighbours joined where they may."""
     heads = set(outline.parents) if outline.joins else set[int]()
     text, first, last = "", -1, -1

@@ -23,7 +23,6 @@ _NAMING = frozenset(
 )
 
 
-
 def salience(line: str) -> float:
     """Marks of identifiers in the first 240 characters, per character; 0 to about 1."""
     probe = line[:_PROBE_CHARS]

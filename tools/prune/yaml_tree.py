@@ -10,7 +10,9 @@ from typing import cast
 from agentkit.tools.prune.json_tree import value_outline
 from agentkit.tools.prune.outline import Ask, Outline
 
-_LINE = re.compile(r"\s*(?:- )*(?:[\w./$@-]+(?: [\w./-]+){0,3}|'[^'\n]+'|\"[^\"\n]+\"):(?:\s|$)|\s*- \S")
+_LINE = re.compile(
+    r"\s*(?:- )*(?:[\w./$@-]+(?: [\w./-]+){0,3}|'[^'\n]+'|\"[^\"\n]+\"):(?:\s|$)|\s*- \S"
+)
 _TEXT_START = re.compile(r"[ \t]*(?:- )*[\w./-]+:(?: |$)")
 _REFUSED = re.compile(r"(?:^|[\s\[{,])[&*!][\w!<]")
 _MAX_CHARS = 400_000
@@ -46,9 +48,10 @@ def yaml_value(text: str) -> object:
     if len(text) > _MAX_CHARS or _REFUSED.search(text):
         raise ValueError("no plain YAML")
     yaml = import_module("yaml")
+    # The base loader makes nothing but strings, lists and dicts.
     loader = getattr(yaml, "CBaseLoader", None) or yaml.BaseLoader
     try:
-        value: object = yaml.load(text, Loader=loader)  # noqa: S506  strings, lists and dicts alone
+        value: object = yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0)
         value = _before(text, int(line), loader)
@@ -67,6 +70,6 @@ def _before(text: str, line: int, loader: object) -> object:
         raise ValueError("no YAML")
     yaml = import_module("yaml")
     try:
-        return cast("object", yaml.load("\n".join(lines[: starts[-1]]), Loader=loader))  # noqa: S506
+        return cast("object", yaml.load("\n".join(lines[: starts[-1]]), Loader=loader))
     except yaml.YAMLError:
         raise ValueError("no YAML") from None

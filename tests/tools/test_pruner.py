@@ -1,0 +1,73 @@
+"""Observations of a task: tighter at once, pruned once offering recall pays."""
+
+import json
+from functools import partial
+
+import pytest
+
+from agentkit.budgets.tokens import count_text
+from agentkit.tools.errors import InvalidLimits
+from agentkit.tools.observation_store import MemoryObservationStore
+from agentkit.tools.pruner import Pruning, TaskPruner
+
+ROWS = [
+    {"order_id": f"ORD-{n}", "note": f"Customer {n} asked twice for {n * 7}."} for n in range(60)
+]
+LONG = json.dumps({"orders": ROWS}, indent=2)
+
+
+@pytest.fixture
+def store() -> MemoryObservationStore:
+    return MemoryObservationStore()
+
+
+def pruner_of(store: MemoryObservationStore, *, recalls: bool = False) -> TaskPruner:
+    return TaskPruner(Pruning(), partial(store.put, "task"), recalls=recalls)
+
+
+def test_short_observations_are_not_touched(store: MemoryObservationStore) -> None:
+    assert pruner_of(store).prune("sunny", query="", sent_tokens=9_000, calls=1) is None
+
+
+def test_long_one_is_pruned_where_little_was_cached(store: MemoryObservationStore) -> None:
+    pruner = pruner_of(store)
+    found = pruner.prune(LONG, query="", sent_tokens=300, calls=1)
+    assert found is not None
+    assert pruner.recalls
+    assert found.handle is not None
+    assert store.get("task", found.handle) == LONG
+    assert count_text(found.text) <= Pruning().max_tokens
+
+
+def test_nothing_is_left_out_where_the_broken_cache_costs_more(
+    store: MemoryObservationStore,
+) -> None:
+    pruner = pruner_of(store)
+    found = pruner.prune(LONG, query="", sent_tokens=50_000, calls=1)
+    assert found is not None
+    assert not pruner.recalls
+    assert found.handle is None
+    assert count_text(found.text) < count_text(LONG)
+    for row in ROWS:
+        assert row["order_id"] in found.text
+        assert row["note"] in found.text
+
+
+def test_where_recall_is_on_offer_every_long_one_is_pruned(store: MemoryObservationStore) -> None:
+    found = pruner_of(store, recalls=True).prune(LONG, query="", sent_tokens=50_000, calls=1)
+    assert found is not None
+    assert found.handle is not None
+
+
+def test_what_an_earlier_process_sent_is_not_told_again(store: MemoryObservationStore) -> None:
+    pruner = pruner_of(store, recalls=True)
+    pruner.remember(LONG)
+    found = pruner.prune(LONG, query="", sent_tokens=100, calls=1)
+    assert found is not None
+    assert count_text(found.text) < 60
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "recall_tokens", "time_budget_seconds"])
+def test_limits_are_above_zero(name: str) -> None:
+    with pytest.raises(InvalidLimits, match=name):
+        Pruning(**{name: 0})
