@@ -8,7 +8,8 @@ from functools import partial
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from agentkit.budgets.tokens import count_text
-from agentkit.memory.window import valid_window
+from agentkit.budgets.usage import Usage
+from agentkit.memory import Frame, engine_for
 from agentkit.tools.observation_store import MemoryObservationStore
 from agentkit.tools.pruner import Pruning, TaskPruner
 from agentkit.tools.recall import recall, recall_tool
@@ -18,6 +19,7 @@ from benchmarks._recordings import Copied, Recording, text_of
 
 MOST_FETCHES_A_VALUE = 4
 _MESSAGE_TOKENS = 8
+_CALL_TOKENS = 10
 _PRUNING = Pruning()
 
 
@@ -36,6 +38,7 @@ class Pruned:
         self._seen = 0
         self._handles: dict[int, str] = {}
         self._fetches = 0
+        self._engine = engine_for("claude-sonnet-4-5", "anthropic")
 
     @property
     def _tools(self) -> list[Tool]:
@@ -49,7 +52,14 @@ class Pruned:
                 message = self._pruned(transcript, at, message)
             self._sent.append(message)
         self._seen = len(transcript)
-        return Sent(messages=valid_window(self._sent), tools=self._tools)
+        return self._planned()
+
+    def _planned(self) -> Sent:
+        request_at = next(at for at, m in enumerate(self._sent) if isinstance(m, HumanMessage))
+        frame = Frame(request_at=request_at, tools_key=len(self._tools))
+        plan = self._engine.plan(self._sent, frame=frame)
+        self._engine.settled(plan, Usage(input_tokens=plan.input_tokens), at=0.0)
+        return Sent(messages=plan.messages, marked=self._engine.marked(plan), tools=self._tools)
 
     def _pruned(
         self, transcript: Sequence[BaseMessage], at: int, message: ToolMessage
@@ -93,17 +103,12 @@ class Pruned:
 
     def _asked(self, arguments: dict[str, str], brought: str) -> Request:
         self._fetches += 1
-        before = list(self._sent)
+        before = self._planned()
         call_id = f"fetch_{self._fetches}"
         call = {"name": "recall", "args": arguments, "id": call_id, "type": "tool_call"}
         asking = AIMessage("", tool_calls=[call])
         self._sent += [asking, ToolMessage(brought, tool_call_id=call_id, name="recall")]
-        return Request(
-            messages=valid_window(before),
-            tools=self._tools,
-            controls=Sent(messages=(), tools=()).controls,
-            output_tokens=count_text(text_of(asking)) + 10,
-        )
+        return before.answered(count_text(text_of(asking)) + _CALL_TOKENS)
 
 
 def _query(before: Sequence[BaseMessage]) -> str:

@@ -39,14 +39,15 @@ Tool = Mapping[str, Any]
 class Request:
     """One model call: messages, tools in OpenAI's shape, and what its answer is billed for.
 
-    The recorded output of a step is fixed and left out (0). `controls` are the call arguments that
-    place Anthropic's breakpoints.
+    The recorded output of a step is fixed and left out (0). Anthropic's breakpoints are placed by
+    `controls`, which are arguments of the call, or by the messages of `marked`.
     """
 
     messages: Sequence[BaseMessage]
     tools: Sequence[Tool] = ()
     output_tokens: int = 0
     controls: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    marked: Sequence[BaseMessage] | None = None
 
 
 @dataclass(kw_only=True)
@@ -103,7 +104,10 @@ class _Counter:
     def body(self, request: Request) -> dict[str, Any]:
         """What the client would send."""
         # The client's own translation is private; it is what makes the check real.
-        payload = self._client._get_request_payload(list(request.messages), **self._kwargs(request))
+        messages = request.messages
+        if self._endpoint.protocol == "anthropic" and request.marked is not None:
+            messages = request.marked
+        payload = self._client._get_request_payload(list(messages), **self._kwargs(request))
         return cast("dict[str, Any]", payload)
 
     def _kwargs(self, request: Request) -> dict[str, Any]:

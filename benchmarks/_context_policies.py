@@ -41,10 +41,21 @@ class Sent:
     tools: Sequence[Tool]
     controls: Mapping[str, Any] = field(default_factory=lambda: SENSIBLE_CACHING)
     before: Sequence[Request] = ()
+    marked: Sequence[BaseMessage] | None = None
 
     @property
     def request(self) -> Request:
-        return Request(messages=self.messages, tools=self.tools, controls=self.controls)
+        return self.answered(0)
+
+    def answered(self, output_tokens: int) -> Request:
+        """The request, with an answer that is billed too."""
+        return Request(
+            messages=self.messages,
+            tools=self.tools,
+            controls=self.controls if self.marked is None else {},
+            marked=self.marked,
+            output_tokens=output_tokens,
+        )
 
 
 class Session(Protocol):

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -34,9 +35,11 @@ from benchmarks._context_agentkit import Pruned
 from benchmarks._context_bill import Account, Provider
 from benchmarks._context_policies import PEERS, Policy
 from benchmarks._recordings import Copied, Recording, load, text_of
+from benchmarks._transcript_edits import edited
 
 SETS = ("livemcp", "tau_airline")
 OURS = "agentkit"
+EDITED_TRANSCRIPTS = 500
 # Of all rows of both sets, of which the data folder holds a part: tokens, recall, observed.
 BASELINES = {
     "livemcp": {
@@ -141,9 +144,22 @@ def measured(
         figures["ms_per_step"] = (
             1000 * sum(run.build_seconds for run in runs) / sum(run.steps for run in runs)
         )
+        figures["invalid_after_edits"] = invalid_after_edits(recordings, policy)
         figures["invalid_requests"] = sum(len(run.account.refusals) for run in (*runs, *paid))
         found[name] = figures
     return found
+
+
+def invalid_after_edits(recordings: Sequence[Recording], policy: Policy) -> int:
+    """How many of the requests that a policy builds of edited transcripts a provider refuses."""
+    rng = random.Random(17)
+    refused = 0
+    for _ in range(EDITED_TRANSCRIPTS):
+        recording = rng.choice(recordings)
+        account = Account()
+        account.charge(policy(recording).build(edited(recording.messages[:-1], rng)).request)
+        refused += len(account.refusals)
+    return refused
 
 
 def _ratios(runs: Sequence[Replay], base: Sequence[Replay]) -> dict[str, float]:
