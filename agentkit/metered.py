@@ -31,6 +31,7 @@ from agentkit.budgets.task import Task
 from agentkit.effects import Reply, adrive, drive
 from agentkit.metering import Call, StreamedCall, metered_call
 from agentkit.models.tier import Tier, tier_of
+from agentkit.telemetry.budget import tell_current_span
 from agentkit.telemetry.calls import CallSpans
 
 _RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
@@ -226,14 +227,15 @@ class MeteredChatModel(BaseChatModel):
 
     def _payer(self) -> Task | None:
         """The task that pays; None where calls without one are allowed. Raises TaskMissing."""
-        if self.task is not None:
-            return self.task
         try:
-            return current_task()
+            task = self.task or current_task()
         except TaskMissing:
             if self.without_task == "allow":
                 return None
             raise
+        if not task.is_observed:  # no agent runs it, so nobody has put its events into the trace
+            task.observe(tell_current_span)
+        return task
 
     def _arguments(
         self, task: Task, held: HeldCall, seconds: float | None, kwargs: dict[str, Any]

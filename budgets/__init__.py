@@ -34,6 +34,7 @@ from agentkit.budgets.store import Account, Store
 from agentkit.budgets.stores import open_store
 from agentkit.budgets.task import Task
 from agentkit.budgets.usage import Usage
+from agentkit.budgets.webhook import Webhook
 
 __all__ = [
     "Account",
@@ -70,6 +71,7 @@ __all__ = [
     "TaskMissing",
     "TaskRecord",
     "Usage",
+    "Webhook",
     "carry",
     "current_task",
     "open_store",

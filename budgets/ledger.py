@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 from weakref import WeakMethod
 
 from agentkit.budgets.amount import (
@@ -25,7 +25,7 @@ from agentkit.budgets.amount import (
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
 from agentkit.budgets.call_plan import LEASE_SECONDS
 from agentkit.budgets.errors import StoreError
-from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget
+from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget, facts
 from agentkit.budgets.heartbeat import Heartbeat
 from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
@@ -39,6 +39,9 @@ from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, S
 from agentkit.budgets.stores import open_store
 from agentkit.budgets.task import LANDING_SUFFIX, Task, extended_limits, new_id
 from agentkit.budgets.usage import Usage
+
+if TYPE_CHECKING:
+    from agentkit.budgets.webhook import Webhook
 
 _log = logging.getLogger("agentkit.budgets")
 
@@ -63,6 +66,7 @@ class Ledger:
         *,
         prices: PriceBook | None = None,
         on_event: OnBudget | None = None,
+        webhook: Webhook | None = None,
         clock: Callable[[], float] = time.time,
         lease_seconds: float = LEASE_SECONDS,
         listener_seconds: float = LISTENER_SECONDS,
@@ -70,11 +74,11 @@ class Ledger:
     ) -> None:
         """A ledger over `store`, an object or an address like `sqlite:///agentkit.db`.
 
-        `on_event` hears the events of every scope; a callback that takes longer than
-        `listener_seconds` is left behind. `lease_seconds` after a process has died, what its calls
-        held is charged. `on_store_error="allow"` lets calls of open tasks go on while the store
-        does not answer, beyond any limit, and charges them when it does. Raises StoreError where
-        the store cannot open.
+        `on_event` hears the events of every scope, and `webhook` sends them; a callback that takes
+        longer than `listener_seconds` is left behind. `lease_seconds` after a process has died,
+        what its calls held is charged. `on_store_error="allow"` lets calls of open tasks go on
+        while the store does not answer, beyond any limit, and charges them when it does. Raises
+        StoreError where the store cannot open.
         """
         self.store: Store = open_store(store) if isinstance(store, str) else store
         if isinstance(self.store, NoticesLoss):
@@ -88,6 +92,7 @@ class Ledger:
         self.lease_seconds = lease_seconds
         self.listener_seconds = listener_seconds
         self.heartbeat = Heartbeat(self._renew_sent)
+        self._webhook = webhook
         self._on_event = None if on_event is None else self.timed(on_event)
         self._listeners: dict[str, WeakMethod[Callable[[BudgetEvent], object]]] = {}
         self._next_expiry = 0.0
@@ -388,8 +393,10 @@ class Ledger:
         return TimedListener(listener, take=take, seconds=self.listener_seconds)
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store, once the webhook has sent what it has, for five seconds at most."""
         self.heartbeat.stop()
+        if self._webhook is not None:
+            self._webhook.close()
         self.store.close()
 
     def _renew_sent(self, reservation_id: str, lease_seconds: float) -> bool:
@@ -401,7 +408,7 @@ class Ledger:
             self._announce_thresholds(change)
         if settlement.after == "forfeited" and settlement.before == "held":
             self._announce_amount("forfeit", settlement, settlement.charged)
-        if any(settlement.overrun):
+        if any(settlement.overrun) and not is_purse(settlement.reservation_id):
             self._announce_amount("overrun", settlement, settlement.overrun)
 
     def _announce_loss(self, loss: StateLoss) -> None:
@@ -472,7 +479,15 @@ class Ledger:
             fraction=fraction,
             at_seconds=self.clock(),
         )
-        _log.info("budget %s in %s: %s", event.kind, event.scope, event.dimension)
+        _log.info(
+            "budget %s in %s: %s",
+            event.kind,
+            event.scope,
+            event.dimension,
+            extra={f"budget_{name}": value for name, value in facts(event).items()},
+        )
+        if self._webhook is not None:
+            self._webhook(event)
         own = self._listeners.get(path)
         for reference in [own] if own else self._listeners_below(path):
             if (listener := reference()) is not None:

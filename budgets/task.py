@@ -192,6 +192,11 @@ class Task:
         """Tell this task's events to what returns at once, before any listener."""
         self._observer = observer
 
+    @property
+    def is_observed(self) -> bool:
+        """True once `observe` was called."""
+        return self._observer is not None
+
     def hear(self, event: BudgetEvent) -> None:
         """Take an event of this task, or of a scope above it, from the ledger."""
         self.note(f"budget_{event.kind}", told(event), data=facts(event))

@@ -33,6 +33,7 @@ class ToolSpec:
     ones. `timeout_seconds` and `max_result_bytes` override the step's limits; None keeps them.
     `cost` is what one call costs outside of the models; `group` names the server or API that the
     tool belongs to. A failed call of a tool that only reads is tried `max_attempts` times.
+    `max_calls` and `max_bytes` are for a whole task, which lands where one is passed.
     """
 
     name: str
@@ -41,6 +42,8 @@ class ToolSpec:
     side_effect: SideEffect
     timeout_seconds: float | None
     max_result_bytes: int | None
+    max_calls: int | None
+    max_bytes: int | None
     return_direct: bool
     injected: InjectedArguments
     tool: BaseTool
@@ -59,6 +62,8 @@ class ToolSpec:
         side_effect: SideEffect | None = None,
         timeout_seconds: float | None = None,
         max_result_bytes: int | None = None,
+        max_calls: int | None = None,
+        max_bytes: int | None = None,
         return_direct: bool | None = None,
         tags: Iterable[str] | None = None,
         cost: CostClass | None = None,
@@ -85,6 +90,8 @@ class ToolSpec:
             max_result_bytes=(
                 spec.max_result_bytes if max_result_bytes is None else max_result_bytes
             ),
+            max_calls=spec.max_calls if max_calls is None else max_calls,
+            max_bytes=spec.max_bytes if max_bytes is None else max_bytes,
             return_direct=spec.return_direct if return_direct is None else return_direct,
             tags=spec.tags if tags is None else tuple(tags),
             cost=cost or spec.cost,
@@ -185,6 +192,8 @@ def _spec_of(tool: BaseTool) -> ToolSpec:
         side_effect="read",
         timeout_seconds=None,
         max_result_bytes=None,
+        max_calls=None,
+        max_bytes=None,
         return_direct=tool.return_direct,
         injected=injected,
         tool=tool,
@@ -210,12 +219,12 @@ def _check(spec: ToolSpec) -> None:
             f"{spec.schema['type']!r}; models can only send an object",
             tool=spec.name,
         )
-    for field in ("timeout_seconds", "max_result_bytes"):
+    for field in ("timeout_seconds", "max_result_bytes", "max_calls", "max_bytes"):
         value = getattr(spec, field)
         if value is not None and not 0 < value < math.inf:
             raise InvalidTool(
                 f"tool {spec.name!r}: {field} is {value!r}; give a number above 0, or None for "
-                "the limits of the step",
+                "no limit of its own",
                 tool=spec.name,
             )
     if spec.max_attempts < 1 or (spec.max_attempts > 1 and spec.side_effect != "read"):

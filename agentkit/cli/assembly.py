@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from agentkit.agent import Agent
     from agentkit.budgets.budget import Budget
+    from agentkit.budgets.webhook import Webhook
+
+WEBHOOK_VARIABLE = "AGENTKIT_WEBHOOK_URL"
+WEBHOOK_SECRET_VARIABLE = "AGENTKIT_WEBHOOK_SECRET"  # noqa: S105  the name of one
 
 
 def price_book(settings: Settings) -> PriceBook:
@@ -31,11 +36,27 @@ def open_ledger(settings: Settings) -> Generator[Ledger]:
     file = sqlite_file(settings.ledger)
     if file is not None and file.parent.name == STATE_FOLDER:
         _make_state_folder(file.parent)
-    ledger = Ledger(settings.ledger, prices=price_book(settings))
+    ledger = Ledger(settings.ledger, prices=price_book(settings), webhook=_webhook())
     try:
         yield ledger
     finally:
         ledger.close()
+
+
+def _webhook() -> Webhook | None:
+    """From the environment and not from a project file, which may be somebody else's."""
+    url = os.environ.get(WEBHOOK_VARIABLE)
+    if not url:
+        return None
+    secret = os.environ.get(WEBHOOK_SECRET_VARIABLE)
+    if not secret:
+        raise ConfigError(
+            f"{WEBHOOK_VARIABLE} is set and {WEBHOOK_SECRET_VARIABLE} is not; set a secret, so "
+            "that the receiver can check who sends its events"
+        )
+    from agentkit.budgets.webhook import Webhook
+
+    return Webhook(url, secret=secret)
 
 
 def is_absent(settings: Settings) -> bool:

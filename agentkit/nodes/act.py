@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
+from agentkit.allowance import Allowance
 from agentkit.budgets.context import spending
 from agentkit.consent import consent_to
 from agentkit.run import Run
@@ -40,11 +41,13 @@ def act(
     Where a person has to agree to some of them, that is asked first (a LangGraph interrupt).
     """
     calls, around = _begin(state, run, toolbox)
-    consent = _consent(run, calls, toolbox, permissions)
-    observed = run_calls(
-        calls, toolbox.catalogue, _within(run, limits), around=around, consent=consent
+    allowance = Allowance(state, calls, toolbox.catalogue)
+    allowed = allowance.calls()
+    consent = _consent(run, allowed, toolbox, permissions)
+    ran = run_calls(
+        allowed, toolbox.catalogue, _within(run, limits), around=around, consent=consent
     )
-    return _end(run, state, calls, observed)
+    return _end(run, state, calls, ran, allowance)
 
 
 async def aact(
@@ -57,11 +60,13 @@ async def aact(
 ) -> AgentState:
     """As `act`, on the event loop."""
     calls, around = _begin(state, run, toolbox)
-    consent = _consent(run, calls, toolbox, permissions)
-    observed = await arun_calls(
-        calls, toolbox.catalogue, _within(run, limits), around=around, consent=consent
+    allowance = Allowance(state, calls, toolbox.catalogue)
+    allowed = allowance.calls()
+    consent = _consent(run, allowed, toolbox, permissions)
+    ran = await arun_calls(
+        allowed, toolbox.catalogue, _within(run, limits), around=around, consent=consent
     )
-    return _end(run, state, calls, observed)
+    return _end(run, state, calls, ran, allowance)
 
 
 def _begin(state: AgentState, run: Run, toolbox: Toolbox) -> tuple[list[Call], Around]:
@@ -107,8 +112,13 @@ def _around(run: Run) -> Around:
 
 
 def _end(
-    run: Run, state: AgentState, calls: Sequence[Call], observed: Sequence[Observation]
+    run: Run,
+    state: AgentState,
+    calls: Sequence[Call],
+    ran: Sequence[Observation],
+    allowance: Allowance,
 ) -> AgentState:
+    observed = allowance.observations(ran)
     for observation in observed:
         if observation.status != "ok" or observation.cut:
             _note(run, state.get("step", 0), observation)
@@ -116,9 +126,11 @@ def _end(
     if observed and all(observation.return_direct for observation in observed):
         answer = "\n".join(observation.content for observation in observed)
         return {**update, "ending": "answer", "answer": answer}
-    circling = None if run.watch is None else run.watch.note(calls, observed)
-    if circling is not None:
-        return {**update, "ending": "budget", "reason": circling}
+    reason = allowance.used_up(observed)
+    if reason is None and run.watch is not None:
+        reason = run.watch.note(calls, observed)
+    if reason is not None:
+        return {**update, "ending": "budget", "reason": reason}
     return update
 
 

@@ -18,8 +18,8 @@ from agentkit.budgets.event import BudgetEvent
 from agentkit.budgets.journal import CallRecord, TaskRecord
 from agentkit.budgets.money import usd_from_nusd
 from agentkit.telemetry import names
+from agentkit.telemetry.budget import tell_span
 from agentkit.telemetry.calls import CallSpans, without_quotes
-from agentkit.telemetry.metrics import record_budget_event
 from agentkit.telemetry.provider import tracer
 
 _LONGEST_ID_CHARS = 128
@@ -89,19 +89,7 @@ class TaskTrace:
 
     def budget_event(self, event: BudgetEvent) -> None:
         """Put a budget event on the agent's span and into the metrics."""
-        record_budget_event(event)
-        attributes: dict[str, str | int | float] = {
-            names.BUDGET_SCOPE: event.scope,
-            names.BUDGET_DIMENSION: event.dimension,
-            names.BUDGET_SETTLED: event.settled,
-            names.BUDGET_HELD: event.held,
-            names.BUDGET_ASKED: event.asked,
-        }
-        if event.limit is not None:
-            attributes[names.BUDGET_LIMIT] = event.limit
-        if event.fraction is not None:
-            attributes[names.BUDGET_FRACTION] = event.fraction
-        self._agent.add_event(f"{names.BUDGET_EVENT_PREFIX}{event.kind}", attributes)
+        tell_span(self._agent, event)
 
     def escalation(self, *, step: int, tier: int, to_tier: int, reason: str) -> None:
         """Mark that a step went to a dearer tier, and why."""

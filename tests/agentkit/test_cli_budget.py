@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from agentkit.budgets.amount import Amount
 from agentkit.budgets.ledger import Ledger
 from agentkit.cli import main
-from tests.agentkit.command_line import agentkit
+from tests.agentkit.command_line import agentkit, write_project
+from tests.wire import ScriptedProvider, answer
 
 ADDRESS = "sqlite:///ledger.db"
 WORST = Amount(nusd=200_000_000, tokens=900, fresh_tokens=900, calls=1)
@@ -147,3 +150,36 @@ def test_a_hostile_lease_id_cannot_steer_the_terminal(capsys: pytest.CaptureFixt
     assert main(["budget", "leases", "--ledger", ADDRESS]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out and "[red]" in out
+
+
+def test_webhook_of_the_environment_is_told(tmp_path: Path) -> None:
+    """A threshold of a run reaches the receiver before the command ends."""
+    told: list[dict[str, Any]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    run = ("run", "hi", "--budget-calls", "2")
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server,
+        ScriptedProvider(answer("hello")) as provider,
+    ):
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        write_project(tmp_path, provider.openai_url)
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        env = {"OPENAI_API_KEY": "sk-test", "AGENTKIT_WEBHOOK_URL": url}
+        unsigned = agentkit(*run, folder=tmp_path, env=env)
+        done = agentkit(*run, folder=tmp_path, env={**env, "AGENTKIT_WEBHOOK_SECRET": "s"})
+        server.shutdown()
+    assert unsigned.returncode == 2
+    assert "AGENTKIT_WEBHOOK_SECRET is not" in unsigned.stderr
+    assert done.returncode == 0, done.stderr
+    assert [event["type"] for event in told] == ["budget.threshold"]
+    assert told[0]["data"]["dimension"] == "calls"
+    assert "hello" not in json.dumps(told)

@@ -6,7 +6,8 @@ from typing import Any
 
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from agentkit import Agent, Budget
+from agentkit import Agent, Budget, metered
+from agentkit.budgets import Ledger
 from tests.agentkit.telemetry_cases import (  # noqa: F401  fixtures are used by their names
     TWO_CALLS,
     look,
@@ -81,3 +82,11 @@ def test_no_label_names_a_task(reader: InMemoryMetricReader) -> None:
         values = [str(value) for point in found for value in point.attributes.values()]
         for result in results:
             assert not [v for v in values if result.task_id in v or "acme" in v], name
+
+
+def test_budget_events_of_a_metered_model_are_counted_too(reader: InMemoryMetricReader) -> None:
+    with ScriptedProvider(answer("yes")) as server:
+        task = Ledger().open_task(budget=Budget(calls=2))
+        metered(openai_model(server), task).invoke("hi")
+    (crossed,) = points(reader)["agentkit.budget.events"]
+    assert crossed.attributes["agentkit.budget.kind"] == "threshold"

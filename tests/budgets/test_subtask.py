@@ -15,6 +15,7 @@ import pytest
 from agentkit.budgets import (
     Amount,
     Budget,
+    BudgetEvent,
     BudgetExceeded,
     DeadlineExceeded,
     Extend,
@@ -129,6 +130,18 @@ def test_what_is_limited_above_must_be_named(ledger: Ledger) -> None:
     part = task.subtask(budget=Budget(tokens=10, calls=2))
     assert ledger.account("acme").held.calls == 2
     part.close("answered")
+
+
+def test_what_nobody_limits_is_counted_and_no_overrun(store_address: str) -> None:
+    events: list[BudgetEvent] = []
+    ledger = Ledger(store_address, on_event=events.append)
+    task = ledger.open_task(scope="acme", budget=Budget(calls=5))
+    part = task.subtask(budget=Budget(calls=2))
+    _spend(part, 120)
+    part.close("answered")
+    assert _sums(ledger, "acme") == (120, 0)
+    assert {event.kind for event in events} <= {"threshold"}
+    ledger.close()
 
 
 def test_closing_the_parent_closes_its_subtasks(ledger: Ledger) -> None:
