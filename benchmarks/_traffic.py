@@ -25,7 +25,7 @@ from agentkit.budgets.usage import Usage
 START = 1_761_955_200.0
 """1 November 2025, 00:00 UTC."""
 DAY = 86_400.0
-_TTL_SECONDS = 300.0
+_LIFETIME_SECONDS = {"5m": 300.0, "1h": 3600.0}
 _LEAST_CACHED = 1024
 _BUSY_HOURS = (1, 1, 1, 1, 1, 2, 4, 7, 10, 12, 12, 11, 10, 11, 12, 12, 11, 9, 7, 5, 4, 3, 2, 1)
 _ORG = "acme"
@@ -50,6 +50,7 @@ class Feature:
     observation_tokens: int = 0
     output_tokens: int = 120
     cache: Literal["none", "prefix", "transcript"] = "transcript"
+    lifetime: Literal["5m", "1h"] = "5m"
     cheap_model: str | None = None
     escalated: float = 0.0
     resolved: float = 0.9
@@ -99,8 +100,8 @@ def planted(feature: Feature, **changes: object) -> tuple[Feature, ...]:
 
 
 NO_PREFIX_CACHE = planted(SUPPORT, cache="none", calls_a_task=1, weight=40)
-FRONTIER_CLASSIFIER = planted(CLASSIFY, model=SONNET)
-TRANSCRIPT_REPLAYED = planted(RESEARCH, cache="none")
+FRONTIER_CLASSIFIER = planted(CLASSIFY, model=SONNET, weight=300)
+TRANSCRIPT_REPLAYED = planted(RESEARCH, cache="none", weight=2)
 WASTEFUL: tuple[Feature, ...] = (
     replace(SUPPORT, cache="none"), replace(CLASSIFY, model=SONNET),
     replace(RESEARCH, cache="none"), FAQ, ORDERS, NIGHTLY,
@@ -140,10 +141,10 @@ class _PromptCache:
     def __init__(self) -> None:
         self._until: dict[tuple[str, ...], float] = {}
 
-    def read(self, key: tuple[str, ...], now: float) -> bool:
+    def read(self, key: tuple[str, ...], now: float, lifetime: str) -> bool:
         """True where it is there; it is kept, or written, from now on."""
         known = self._until.get(key, 0.0) > now
-        self._until[key] = now + _TTL_SECONDS
+        self._until[key] = now + _LIFETIME_SECONDS[lifetime]
         return known
 
 
@@ -297,17 +298,19 @@ class _Company:
         read = written = 0
         caches = feature.cache if not model.startswith("local:") else "none"
         if caches != "none" and prefix >= _LEAST_CACHED:
-            hit = self._cache.read((model, feature.name), at)
+            hit = self._cache.read((model, feature.name), at, feature.lifetime)
             read, written = (prefix, 0) if hit else (0, prefix)
         if caches == "transcript" and total >= _LEAST_CACHED and feature.calls_a_task > 1:
-            live = self._cache.read((model, _id(task)), at)
+            live = self._cache.read((model, _id(task)), at, feature.lifetime)
             read = max(read, task.seen if live else 0)
             written = total - read
         if model.startswith("openai:"):
             return Usage(input_tokens=total, cache_read_tokens=read, output_tokens=output)
+        is_long = feature.lifetime == "1h"
         return Usage(
-            input_tokens=total, cache_read_tokens=read, cache_write_5m_tokens=written,
-            output_tokens=output,
+            input_tokens=total, cache_read_tokens=read, output_tokens=output,
+            cache_write_5m_tokens=0 if is_long else written,
+            cache_write_1h_tokens=written if is_long else 0,
         )  # fmt: skip
 
     def _record(self, task: _Open, step: int, at: float, model: str, usage: Usage) -> CallRecord:

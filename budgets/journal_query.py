@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from agentkit.budgets.journal import CallRecord, Component, Lever, Outcome, TaskRecord
 
 Key = Literal[
+    "at",
     "hour",
     "day",
     "task",
@@ -28,8 +29,9 @@ Key = Literal[
     "confirmed",
     "escalated",
 ]
-"""What calls are grouped by. `hour` and `day` are numbers since 1970 in UTC, `model` is
-`provider:model`, `outcome` "" while a task runs, `tags` a JSON object with sorted names."""
+"""What calls are grouped by. `at` is a time in milliseconds, `hour` and `day` are numbers, since
+1970 in UTC; `model` is `provider:model`, `outcome` "" while a task runs, `tags` a JSON object with
+sorted names."""
 
 COMPONENTS: tuple[Component, ...] = (
     "system", "tools", "summary", "history", "observations", "user",
@@ -246,6 +248,7 @@ def _is_model(wanted: str, named: str) -> bool:
 
 _HOUR_MS = 3_600_000
 _READERS: dict[Key, Callable[[CallRecord, Outcome | None], str | int]] = {
+    "at": lambda call, _: at_ms(call),
     "hour": lambda call, _: at_ms(call) // _HOUR_MS,
     "day": lambda call, _: at_ms(call) // (24 * _HOUR_MS),
     "task": lambda call, _: call.task_id,

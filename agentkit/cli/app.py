@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from agentkit.cli import (
+    advise,
     alerts,
     budget,
     demo,
@@ -49,6 +50,7 @@ app.command()(report.report)
 app.command("unit-costs")(report.unit_costs)
 app.command()(report.top)
 app.command()(report.savings)
+app.command()(advise.advise)
 app.command()(export.export)
 app.command()(alerts.metrics)
 app.add_typer(alerts.app, name="alerts")

@@ -47,7 +47,7 @@ _WRITE = (
 )
 _BACKFILLED_AT_ONCE = 1000
 _ASKED_AT_ONCE = 500
-_EXPRESSIONS: dict[str, str] = {"hour": "at_ms / 3600000", "day": "at_ms / 86400000"}
+_EXPRESSIONS: dict[str, str] = {"at": "at_ms", "hour": "at_ms / 3600000", "day": "at_ms / 86400000"}
 
 
 def write_fact(db: sqlite3.Connection, rowid: int, call: CallRecord) -> None:

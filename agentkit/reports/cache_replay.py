@@ -1,0 +1,132 @@
+"""Replays recorded calls with a prompt cache that they did not use, by the provider's rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentkit.budgets.counterfactual import LEAST_CACHED_TOKENS
+from agentkit.budgets.journal_query import CallSums, JournalFilter
+from agentkit.budgets.price import Price, PriceBook
+from agentkit.budgets.store import Store
+from agentkit.budgets.usage import Usage
+
+_MINUTES_5, _HOUR = 300_000, 3_600_000
+_LEAST_CACHED_BY_MODEL = {
+    "claude-opus-4-5": 4096, "claude-opus-4-6": 4096, "claude-haiku-4-5": 4096,
+    "claude-opus-4-7": 2048, "claude-haiku-3-5": 2048,
+}  # fmt: skip
+"""Anthropic's minimum cacheable lengths that differ from 1,024 (November 2026)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheReplay:
+    """What caching would have made of the calls of one feature and model.
+
+    `prefix_nusd` is saved with the system text and tools cached, `transcript_nusd` beyond that with
+    the growing transcript too, `hour_nusd` in all with one-hour writes. `hits` of `calls` found
+    their prefix in the cache.
+    """
+
+    calls: int = 0
+    hits: int = 0
+    cost_nusd: int = 0
+    prefix_nusd: int = 0
+    transcript_nusd: int = 0
+    hour_nusd: int = 0
+    prefix_tokens: int = 0
+
+    @property
+    def five_minutes_nusd(self) -> int:
+        """All that five-minute writes save; of the transcript only where that saves at all."""
+        return self.prefix_nusd + max(0, self.transcript_nusd)
+
+
+def break_even_hit_rate(price: Price) -> float | None:
+    """The share of reads from which on caching pays: below it, writes cost more than reads save."""
+    if not price.bands:
+        return None
+    rates = price.bands[0][1]
+    extra, saved = rates.cache_write_5m - rates.input, rates.input - rates.cache_read
+    return extra / (extra + saved) if extra + saved > 0 else None
+
+
+def replay(store: Store, prices: PriceBook, where: JournalFilter) -> CacheReplay:
+    """The calls of `where`, which are of one model, in the order of time, billed with a cache."""
+    groups = store.sum_calls(("at", "task", "model", "prefix", "confirmed"), where)
+    if not groups:
+        return CacheReplay()
+    provider, _, model = str(groups[0].key[2]).partition(":")
+    price = prices.price(model, provider)
+    short, long = _Cache(model, price, _MINUTES_5), _Cache(model, price, _HOUR)
+    cost = prefix = both = hour = tokens = 0
+    for (at, task, _, name, confirmed), sums in groups:
+        if not confirmed:
+            continue
+        parts = _prefix_tokens(sums)
+        tokens += parts
+        cost += sums.cost_nusd
+        stable, whole = short.bill(int(at), str(task), str(name), parts, sums)
+        prefix, both = prefix + stable, both + whole
+        hour += min(long.bill(int(at), str(task), str(name), parts, sums))
+    return CacheReplay(
+        calls=len(groups),
+        hits=short.hits,
+        cost_nusd=cost,
+        prefix_nusd=cost - prefix,
+        transcript_nusd=prefix - both,
+        hour_nusd=cost - hour,
+        prefix_tokens=tokens // len(groups),
+    )
+
+
+class _Cache:
+    """A provider's cache as the calls would have filled it."""
+
+    def __init__(self, model: str, price: Price, ttl_ms: int) -> None:
+        self._price = price
+        self._ttl_ms = ttl_ms
+        self._least = _LEAST_CACHED_BY_MODEL.get(model, LEAST_CACHED_TOKENS)
+        self._prefixes: dict[str, int] = {}
+        self._tasks: dict[str, tuple[int, int]] = {}
+        self.hits = 0
+
+    def bill(
+        self, at: int, task: str, prefix: str, prefix_tokens: int, sums: CallSums
+    ) -> tuple[int, int]:
+        """The call's cost with its prefix cached, and with its whole transcript cached."""
+        total = sums.input_tokens
+        if not total or not sums.cost_nusd:
+            return sums.cost_nusd, sums.cost_nusd
+        is_hit = self._prefixes.get(prefix, 0) > at
+        self._prefixes[prefix] = at + self._ttl_ms
+        self.hits += is_hit
+        stable = min(prefix_tokens, total) if prefix_tokens >= self._least else 0
+        read = stable if is_hit else 0
+        with_prefix = self._cost(sums, read, stable - read)
+        seen, until = self._tasks.get(task, (0, 0))
+        self._tasks[task] = (total, at + self._ttl_ms)
+        if total < self._least:
+            return with_prefix, with_prefix
+        read = max(read, min(seen, total) if until > at and seen >= self._least else 0)
+        return with_prefix, self._cost(sums, read, total - read)
+
+    def _cost(self, sums: CallSums, read: int, written: int) -> int:
+        hour = self._ttl_ms == _HOUR
+        if self._price.writes_by_itself:
+            written = 0
+        return self._price.cost_nusd(
+            Usage(
+                input_tokens=sums.input_tokens,
+                cache_read_tokens=read,
+                cache_write_5m_tokens=0 if hour else written,
+                cache_write_1h_tokens=written if hour else 0,
+                output_tokens=sums.output_tokens,
+            )
+        )
+
+
+def _prefix_tokens(sums: CallSums) -> int:
+    """System text and tools as the provider counts them: our count, scaled by what it reports."""
+    ours = sums.system + sums.tools
+    counted = ours + sums.summary + sums.history + sums.observations + sums.user
+    return ours * sums.input_tokens // counted if counted else 0

@@ -1,0 +1,143 @@
+"""The advisor names a planted waste first, and its figure is what switching the lever on saves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentkit.budgets import PriceBook
+from agentkit.budgets.stores.sqlite import SqliteStore
+from agentkit.reports.advice import Advice, AdviceReport, Question, advise
+from agentkit.reports.saving import savings
+from benchmarks._traffic import (
+    CLASSIFY,
+    FRONTIER_CLASSIFIER,
+    HAIKU,
+    HEALTHY,
+    NIGHTLY,
+    NO_PREFIX_CACHE,
+    RESEARCH,
+    SUPPORT,
+    TRANSCRIPT_REPLAYED,
+    Feature,
+    traffic,
+    write,
+)
+
+_CALLS = 4_000
+_ADVISED = object()
+Play = Callable[[Sequence[Feature]], SqliteStore]
+
+
+@pytest.fixture
+def play(tmp_path: Path, request: pytest.FixtureRequest) -> Play:
+    def play(features: Sequence[Feature]) -> SqliteStore:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.db"
+        write(path, traffic(features, calls=_CALLS, days=3, users=20))
+        store = SqliteStore(path)
+        request.addfinalizer(store.close)
+        return store
+
+    return play
+
+
+def _bill(store: SqliteStore) -> int:
+    return store.sum_calls()[0].sums.cost_nusd
+
+
+def _switched(features: Sequence[Feature], name: str, **changes: object) -> list[Feature]:
+    return [replace(f, **changes) if f.name == name else f for f in features]  # type: ignore[arg-type]  # names of fields
+
+
+@pytest.mark.parametrize(
+    ("features", "lever", "name", "changes"),
+    [
+        (
+            NO_PREFIX_CACHE,
+            "cache_prefix",
+            "support",
+            {"cache": SUPPORT.cache, "lifetime": _ADVISED},
+        ),
+        (FRONTIER_CLASSIFIER, "tier_down", "classify", {"model": CLASSIFY.model}),
+        (
+            TRANSCRIPT_REPLAYED,
+            "cache_transcript",
+            "research",
+            {"cache": RESEARCH.cache, "lifetime": _ADVISED},
+        ),
+    ],
+    ids=["no cache on a 5,000-token prefix", "frontier model on a classifier", "thirty replays"],
+)
+def test_planted_waste_is_named_first_with_what_the_lever_saves(
+    play: Play, features: Sequence[Feature], lever: str, name: str, changes: dict[str, object]
+) -> None:
+    wasteful = play(features)
+    found = advise(wasteful, PriceBook())
+    first = found.advice[0]
+    assert (first.lever, first.feature) == (lever, name)
+    advised = {k: first.setting if v is _ADVISED else v for k, v in changes.items()}
+    measured = _bill(wasteful) - _bill(play(_switched(features, name, **advised)))
+    assert first.saves_nusd == pytest.approx(measured, rel=0.1)
+    assert first.month_nusd == pytest.approx(first.saves_nusd * 30 / found.days, rel=1e-6)
+    assert first.assumption and first.against and first.found
+
+
+def test_healthy_traffic_is_not_told_to_do_what_it_does(play: Play) -> None:
+    found = advise(play(HEALTHY), PriceBook())
+    named = {(each.lever, each.feature) for each in found.advice}
+    assert not {(lever, name) for lever, name in named if lever.startswith("cache_")}
+    assert ("tier_down", "classify") not in named
+
+
+def test_batch_is_advised_for_what_can_wait_only(play: Play) -> None:
+    store = play(HEALTHY)
+    found = _by_lever(advise(store, PriceBook()), "batch")
+    assert [each.feature for each in found] == ["nightly"]
+    measured = _bill(store) - _bill(play(_switched(HEALTHY, NIGHTLY.name, batch=True)))
+    assert found[0].saves_nusd == pytest.approx(measured, rel=0.1)
+    nothing = advise(store, PriceBook(), question=Question(can_wait=("urgency", "low")))
+    assert "batch" in {silent.lever for silent in nothing.silent}
+
+
+def test_repeats_are_found_where_they_are(play: Play) -> None:
+    found = _by_lever(advise(play(HEALTHY), PriceBook()), "semantic_cache")
+    assert [each.feature for each in found] == ["faq"]
+
+
+def test_levers_without_data_give_no_figure(play: Play) -> None:
+    report = advise(play(HEALTHY), PriceBook())
+    silent = {each.lever for each in report.silent}
+    assert {"self_hosting", "retrieval", "provisioning"} <= silent
+    hosted = Question(host_usd_an_hour=0.00001, host_tokens_a_second=1e6)
+    found = _by_lever(advise(play([replace(CLASSIFY, model=HAIKU)]), PriceBook(), question=hosted),
+                      "self_hosting")  # fmt: skip
+    assert found and found[0].basis == "assumed"
+
+
+def test_an_empty_ledger_gives_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "empty.db")
+    assert advise(store, PriceBook()).advice == ()
+    store.close()
+
+
+def test_losses_are_shown_as_losses(play: Play) -> None:
+    """Prompt-cache writes that nobody reads again cost more than plain input would have."""
+    lonely = replace(RESEARCH, cache="transcript", calls_a_task=2, weight=1, system_tokens=3000)
+    store = play([replace(lonely, calls_a_task=1, cache="prefix", weight=1)])
+    found = savings(store)
+    assert found[0].lever == "prompt_cache"
+    rare = SqliteStore(store.path.with_name("rare.db"))
+    rare.close()
+    write(rare.path, traffic([replace(lonely, calls_a_task=1, cache="prefix")], calls=40, days=30))
+    again = SqliteStore(rare.path)
+    losses = savings(again)
+    assert losses[0].lever == "prompt_cache" and losses[0].saved_nusd < 0
+    assert losses[0].without_nusd < _bill(again)
+    again.close()
+
+
+def _by_lever(report: AdviceReport, lever: str) -> list[Advice]:
+    return [each for each in report.advice if each.lever == lever]
