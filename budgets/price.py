@@ -15,6 +15,7 @@ from agentkit.budgets.money import NUSD_PER_USD
 from agentkit.budgets.usage import Usage
 
 if TYPE_CHECKING:
+    from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelPrice
 
     from agentkit.budgets.price_file import PriceOverride
@@ -134,8 +135,15 @@ class PriceBook:
     Local models are free. A model that nobody knows is `unknown`, which is never 0.
     """
 
-    def __init__(self, overrides: Sequence[PriceOverride] = ()) -> None:
+    def __init__(
+        self,
+        overrides: Sequence[PriceOverride] = (),
+        *,
+        snapshot: DataSnapshot | None = None,
+    ) -> None:
+        """Prices of `snapshot`, by default the table that is installed, after the `overrides`."""
         self._overrides = tuple(overrides)
+        self._snapshot = snapshot
         self._compiled: dict[tuple[str, str], tuple[Price, float | None]] = {}
         self._lock = threading.Lock()
 
@@ -157,15 +165,17 @@ class PriceBook:
                 return override.price(model, provider), False
         if provider in _LOCAL_PROVIDERS:
             return Price(model=model, provider=provider, state="free", source="free"), False
-        return _from_table(model, provider)
+        return _from_table(model, provider, self._snapshot)
 
 
-def _from_table(model: str, provider: str) -> tuple[Price, bool]:
+def _from_table(model: str, provider: str, snapshot: DataSnapshot | None) -> tuple[Price, bool]:
     """The table's price and whether it depends on the time of the request."""
     from genai_prices.data_snapshot import get_snapshot
 
     try:
-        _, info = get_snapshot().find_provider_model(model, None, provider or None, None)
+        _, info = (snapshot or get_snapshot()).find_provider_model(
+            model, None, provider or None, None
+        )
     except LookupError:
         return Price(model=model, provider=provider, state="unknown", source="unknown"), False
     now = datetime.now(tz=UTC)

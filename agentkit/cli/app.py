@@ -21,6 +21,7 @@ from agentkit.cli import (
     prices,
     report,
     run,
+    status,
     tasks,
     view,
     why,
@@ -52,6 +53,7 @@ app.command()(report.top)
 app.command()(report.savings)
 app.command()(advise.advise)
 app.command()(export.export)
+app.command()(status.statusline)
 app.command()(alerts.metrics)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(budget.app, name="budget")

@@ -1,19 +1,21 @@
-"""`agentkit prices show`: what a model costs here, and where that is from."""
+"""`agentkit prices`: what models cost here, where that is from, and what newer prices change."""
 
 from __future__ import annotations
 
 import json as json_text
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentkit.cli import options
+from agentkit.cli import journal, options
 from agentkit.cli.screen import cell, console, emit, note, say
 from agentkit.cli.settings import Flags, read_settings
 
 if TYPE_CHECKING:
-    from agentkit.budgets.price import Price, Rates
+    from agentkit.budgets.price import Price, PriceBook, Rates
+    from agentkit.reports.price_change import PriceChange
 
 _NAMED_PROVIDERS = ("openai", "anthropic", "local")
 _CLASSES = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
@@ -140,3 +142,177 @@ def _entry(price: Price) -> str:
         "# also cache_read, cache_write_5m, cache_write_1h; or instead of all: free = true",
     ]
     return "\n".join(lines)
+
+
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="URL", help="A table in genai-prices' format. Default: the newest."
+    ),
+]
+
+
+@app.command("list")
+def list_prices(
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this provider's models.")
+    ] = None,
+    prices: options.Prices = None,
+    config: options.Config = None,
+    json: options.Json = False,
+) -> int:
+    """List every model whose price is known: your prices file first, then the built-in table."""
+    from agentkit.budgets.price_file import read_price_file
+    from agentkit.cli.assembly import price_book
+
+    settings = read_settings(Flags(config=config, prices=prices))
+    book = price_book(settings)
+    own = read_price_file(settings.prices) if settings.prices else ()
+    names = {(each.provider or "", each.model): None for each in own}
+    names |= dict.fromkeys(_table_models(provider))
+    rows = [
+        _list_facts(book.price(model, where)) for where, model in names if provider in (None, where)
+    ]
+    rows = [row for row in rows if row["state"] != "unknown"]
+    headings = {"provider": "provider", "model": "model", **{n: n for n in _CLASSES}}
+    shown = [{name: str(row[name]) for name in headings} for row in rows]
+    journal.show_rows(rows, headings, "json" if json else "table", texts=2, shown=shown)
+    return 0
+
+
+@app.command()
+def diff(
+    source: From = None,
+    ledger: options.LedgerAddress = None,
+    prices: options.Prices = None,
+    config: options.Config = None,
+    trust_config: options.Trust = False,
+    json: options.Json = False,
+) -> int:
+    """Compare the prices in force with a newer table: what recorded calls would cost at each."""
+    changes = _changes(source, ledger, prices, config, trust_config, ask=not json)
+    rows = [_change_facts(change) for change in changes]
+    headings = {
+        "model": "model", "calls": "calls", "recorded_usd": "recorded", "now_usd": "now",
+        "other_usd": "by the other table", "changed": "changed",
+    }  # fmt: skip
+    shown = [{name: str(row[name]) for name in headings} for row in rows]
+    journal.show_rows(rows, headings, "json" if json else "table", shown=shown)
+    return 0
+
+
+@app.command()
+def update(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The prices file to write.")
+    ] = Path("prices.toml"),
+    source: From = None,
+    ledger: options.LedgerAddress = None,
+    prices: options.Prices = None,
+    config: options.Config = None,
+    trust_config: options.Trust = False,
+    json: options.Json = False,
+) -> int:
+    """Write the newer prices of the models that you call into a prices file, for you to read.
+
+    It takes effect once it is named: --prices FILE, or [prices] file. An existing file is kept.
+    """
+    from agentkit.errors import ConfigError
+
+    if out.exists():
+        raise ConfigError(f"{out} exists; name another file with --out, then compare the two")
+    changes = _changes(source, ledger, prices, config, trust_config, ask=not json)
+    new = [change for change in changes if change.is_changed and change.other.state == "priced"]
+    if new:
+        out.write_text("\n".join(map(_override, new)), "utf-8")
+    if json:
+        emit({"file": str(out) if new else None, "models": [change.model for change in new]})
+    elif new:
+        note(f"{len(new)} prices written to {out}; read it, then name it with --prices {out}")
+    else:
+        note("no price has changed of the models that were called; nothing was written")
+    return 0
+
+
+def _changes(
+    source: str | None,
+    ledger: str | None,
+    prices: Path | None,
+    config: Path | None,
+    trust_config: bool,
+    *,
+    ask: bool,
+) -> list[PriceChange]:
+    from agentkit.cli.assembly import price_book
+    from agentkit.reports.price_change import price_changes
+
+    own = read_settings(Flags(config=config, ledger=ledger, prices=prices))
+    with journal.opened(ledger, config, trust_config, ask=ask) as (_, book):
+        return price_changes(book.store, price_book(own), _newer_book(source))
+
+
+def _newer_book(source: str | None) -> PriceBook:
+    """A book over the table at an address, by default the newest that genai-prices offers."""
+    from genai_prices import UpdatePrices
+    from genai_prices.update_prices import DEFAULT_UPDATE_URL
+
+    from agentkit.budgets.price import PriceBook
+    from agentkit.errors import ConfigError
+
+    where = source or DEFAULT_UPDATE_URL
+    try:
+        snapshot = UpdatePrices(url=where).fetch()
+    except Exception as error:  # a network, another's format
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ConfigError(f"no prices from {where}: {first}; name another with --from") from error
+    if snapshot is None:
+        raise ConfigError(f"no prices from {where}; name another with --from")
+    return PriceBook(snapshot=snapshot)
+
+
+def _table_models(provider: str | None) -> list[tuple[str, str]]:
+    from genai_prices.data_snapshot import get_snapshot
+
+    return [
+        (each.id, model.id)
+        for each in get_snapshot().providers
+        if provider in (None, each.id)
+        for model in each.models
+    ]
+
+
+def _list_facts(price: Price) -> dict[str, object]:
+    none: dict[str, str] = dict.fromkeys(_CLASSES, "0")
+    rates = _row(price.bands[0][1]) if price.bands else none
+    return {
+        "provider": price.provider, "model": price.model, "state": price.state,
+        "source": price.source, **rates,
+    }  # fmt: skip
+
+
+def _change_facts(change: PriceChange) -> dict[str, object]:
+    return {
+        "model": f"{change.provider}:{change.model}",
+        "calls": change.calls,
+        "recorded_usd": journal.usd(change.recorded_nusd),
+        "now_usd": _or_unknown(change.now, change.now_nusd),
+        "other_usd": _or_unknown(change.other, change.other_nusd),
+        "changed": "yes" if change.is_changed else "no",
+    }
+
+
+def _or_unknown(price: Price, nusd: int) -> str:
+    return "$?" if price.state == "unknown" else journal.usd(nusd)
+
+
+def _override(change: PriceChange) -> str:
+    rates = _row(change.other.bands[0][1])
+    lines = ["[[price]]", f"model = {json_text.dumps(change.model, ensure_ascii=False)}"]
+    if change.provider:
+        lines.append(f"provider = {json_text.dumps(change.provider, ensure_ascii=False)}")
+    lines += [f'{name} = "{usd}"' for name, usd in rates.items()]
+    if change.other.priced_on:
+        lines.append(f"priced_on = {change.other.priced_on.isoformat()}")
+    if len(change.other.bands) > 1:
+        lines.append("# long requests are dearer: a prices file has one band")
+    return "\n".join(lines) + "\n"

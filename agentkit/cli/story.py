@@ -31,6 +31,27 @@ def print_story(
         out.print(cell(f"{step}: {one_line(event.text, most_chars=300)}"))
 
 
+def print_steps(calls: Sequence[CallRecord]) -> None:
+    """Print what each call's tokens are, a column a component, and why it went to a dearer tier."""
+    from agentkit.budgets.journal_query import COMPONENTS
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("step", no_wrap=True)
+    for heading in (*COMPONENTS, "output", "saved"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("escalated, for", overflow="fold")
+    for call in sorted(calls, key=lambda call: call.index):
+        saved = sum(call.saved_nusd.values())
+        sign = "-" if saved < 0 else ""
+        table.add_row(
+            str(call.step),
+            *(_or_dash(call.components.get(name, 0)) for name in (*COMPONENTS, "output")),
+            f"{sign}{format_usd(abs(saved))}" if saved else "-",
+            cell(one_line(call.escalation or "")),
+        )
+    console().print(table)
+
+
 def _head(record: TaskRecord, calls: Sequence[CallRecord]) -> list[str]:
     limits = ", ".join(f"{key} {value}" for key, value in record.budget.items())
     lines = [

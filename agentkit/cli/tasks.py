@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentkit.cli import options
+from agentkit.cli import journal, options
 from agentkit.cli.screen import emit, note
 from agentkit.cli.settings import Flags, read_settings
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 def tasks(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the latest first.")] = 20,
-    scope: Annotated[
-        str | None, typer.Option(metavar="PATH", help="At or below this scope.")
-    ] = None,
+    since: journal.Since = None,
+    until: journal.Until = None,
+    scope: journal.ScopeOption = None,
+    tag: journal.Tags = None,
+    model: journal.Model = None,
+    outcome: journal.OutcomeOption = None,
     ledger: options.LedgerAddress = None,
     config: options.Config = None,
     trust_config: options.Trust = False,
@@ -30,6 +33,9 @@ def tasks(
     from agentkit.cli.assembly import is_absent, open_ledger
     from agentkit.cli.trust import require_trusted_ledger
 
+    where = journal.where_of(
+        since=since, until=until, scope=scope, tags=tag, model=model, outcome=outcome
+    )  # fmt: skip
     flags = Flags(config=config, trust_config=trust_config, ledger=ledger)
     settings = read_settings(flags)
     require_trusted_ledger(settings, flags, ask=not json)
@@ -37,7 +43,7 @@ def tasks(
         found: Sequence[TaskRecord] = ()
     else:
         with open_ledger(settings) as book:
-            found = book.store.tasks(limit=limit, scope=scope)
+            found = book.store.tasks(limit=limit, where=where)
     if json:
         emit([_task_facts(task) for task in found])
     elif not found:
@@ -49,6 +55,9 @@ def tasks(
 
 def show(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task's id, or its beginning.")],
+    steps: Annotated[
+        bool, typer.Option("--steps", help="What each call's tokens are, by component.")
+    ] = False,
     ledger: options.LedgerAddress = None,
     config: options.Config = None,
     trust_config: options.Trust = False,
@@ -57,7 +66,7 @@ def show(
     """Show one task: each call with tier, tokens, cost, tools and confidence, and its events."""
     from agentkit.cli.assembly import open_ledger
     from agentkit.cli.stored import find_task, require_ledger
-    from agentkit.cli.story import print_story
+    from agentkit.cli.story import print_steps, print_story
     from agentkit.cli.trust import require_trusted_ledger
 
     flags = Flags(config=config, trust_config=trust_config, ledger=ledger)
@@ -78,6 +87,8 @@ def show(
         )
     else:
         print_story(record, calls, events)
+        if steps:
+            print_steps(calls)
     return 0
 
 

@@ -39,7 +39,8 @@ FACT_SCHEMA = (
     "CREATE TABLE IF NOT EXISTS fact (call INTEGER PRIMARY KEY, "
     + ", ".join(f"{name} INTEGER NOT NULL" for name in _COLUMNS[1:])
     + ")",
-    "CREATE INDEX IF NOT EXISTS fact_time ON fact (at_ms)",
+    "CREATE INDEX IF NOT EXISTS fact_time ON fact "
+    "(at_ms, cost_nusd, input_tokens, cache_read_tokens)",
     "CREATE INDEX IF NOT EXISTS fact_task ON fact (task, tags, outcome, scope, at_ms, cost_nusd)",
 )
 _WRITE = (

@@ -6,14 +6,20 @@ import csv
 import io
 import json
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentkit.budgets import Ledger
+from agentkit.budgets import Ledger, Limits, read_price_file
+from agentkit.budgets.stores.sqlite import SqliteStore
 from agentkit.cli import main
 from agentkit.reports.focus import COLUMNS, OWN_COLUMNS
 from agentkit.reports.unit_cost import fieller_range
@@ -212,3 +218,102 @@ def test_fieller_says_nothing_of_nothing_and_leaves_open_what_it_cannot_bound() 
     assert fieller_range(tasks=5, cost=5, cost_squares=5, resolved=0, cost_of_resolved=0) is None
     range_ = fieller_range(tasks=5, cost=5, cost_squares=6, resolved=1, cost_of_resolved=1)
     assert range_ is not None and range_[1] is None
+
+
+def test_statusline_is_the_same_quickly_and_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    midnight = time.time() // 86_400 * 86_400
+    monkeypatch.chdir(tmp_path)
+    address = "sqlite:///.agentkit/ledger.db"
+    Path(".agentkit").mkdir()
+    write(Path(".agentkit/ledger.db"), traffic(WASTEFUL, calls=60, days=1, users=2, start=midnight))
+    ledger = Ledger(address, clock=lambda: midnight + 86_399)
+    ledger.set_limits("acme", Limits(nusd=50 * 10**9), window="day")
+    ledger.open_task(scope="acme")
+    ledger.close()
+    assert main(["statusline"]) == 0
+    quick = capsys.readouterr().out
+    assert main(["statusline", "--ledger", address]) == 0
+    assert capsys.readouterr().out == quick
+    assert main(["statusline", "--scope", "acme"]) == 0
+    assert capsys.readouterr().out == quick
+    assert " today (" in quick and "of acme's $50.00)" in quick and "1 running" in quick
+    assert main(["statusline", "--json", "--scope", "acme"]) == 0
+    assert json.loads(capsys.readouterr().out)["running"] == 1
+
+
+def test_statusline_loads_nothing_heavy(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "l.db").close()
+    code = (
+        "import sys; from agentkit.cli import main; main(['statusline', '--ledger', "
+        f"'sqlite:///{tmp_path / 'l.db'}']); "
+        "print(sorted({'typer', 'pydantic', 'rich', 'agentkit.budgets'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.splitlines() == ["$0.00 today", "[]"]
+
+
+def test_tasks_are_filtered_and_steps_tell_components(run: Run) -> None:
+    _, text = run("tasks", "--tag", "feature=orders", "--outcome", "resolved", "--json")
+    found = json.loads(text)
+    assert found
+    assert all(t["tags"]["feature"] == "orders" and t["outcome"] == "resolved" for t in found)
+    escalated = next(task for task in found if task["escalations"])
+    _, text = run("show", escalated["task_id"], "--steps")
+    assert "observations" in text and "log-probability" in text
+
+
+@pytest.fixture
+def price_table() -> Iterator[str]:
+    """A table on loopback, in genai-prices' format, in which a model costs twice as much."""
+    prices = {"input_mtok": 6, "output_mtok": 30, "cache_read_mtok": 0.6, "cache_write_mtok": 7.5}
+    model = {"id": "claude-sonnet-4-5", "match": {"equals": "claude-sonnet-4-5"}, "prices": prices}
+    provider = {
+        "id": "anthropic", "name": "Anthropic", "api_pattern": "anthropic", "models": [model],
+        "model_match": {"contains": "claude"},
+    }  # fmt: skip
+    body = json.dumps([provider]).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/data.json"
+        server.shutdown()
+        thread.join()
+
+
+def test_newer_prices_are_shown_and_written_for_a_person_to_read(
+    run: Run, folder: Path, price_table: str
+) -> None:
+    status, text = run("prices", "diff", "--from", price_table, "--json")
+    assert status == 0
+    rows = {row["model"]: row for row in json.loads(text)}
+    sonnet = rows["anthropic:claude-sonnet-4-5"]
+    assert sonnet["changed"] == "yes"
+    assert Decimal(sonnet["other_usd"]) == pytest.approx(
+        2 * Decimal(sonnet["now_usd"]), rel=Decimal("1e-6")
+    )
+    assert rows["acme-lab:mystery"]["now_usd"] == "$?"
+    out = folder / "new.toml"
+    assert run("prices", "update", "--from", price_table, "--out", str(out))[0] == 0
+    assert run("prices", "update", "--from", price_table, "--out", str(out))[0] == 2
+    (override,) = read_price_file(out)
+    assert (override.model, override.input) == ("claude-sonnet-4-5", Decimal(6))
+    out.unlink()
+    assert run("prices", "diff", "--from", price_table.replace("http", "gopher"))[0] == 2
+
+
+def test_prices_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prices", "list", "--provider", "anthropic", "--json"]) == 0
+    rows = {row["model"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["claude-sonnet-4-5"]["input"] == "3"
