@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.store import Store
 from agentkit.budgets.stores.sqlite import SqliteStore
 from agentkit.budgets.usage import Usage
 from benchmarks._traffic import traffic, write
@@ -65,7 +66,15 @@ def plant(store: SqliteStore) -> None:
     )
 
 
-def record_call(store: SqliteStore, call: CallRecord) -> None:
+def play(store: Store, *, calls: int) -> None:
+    """The same traffic through the verbs of any store."""
+    for played in traffic(calls=calls, days=2, users=10):
+        store.put_task(played.task)
+        for call in played.calls:
+            record_call(store, call)
+
+
+def record_call(store: Store, call: CallRecord) -> None:
     """One settled call, charged to its scope."""
     from agentkit.budgets.amount import Amount
 

@@ -443,3 +443,27 @@ def test_an_answer_that_is_markup_stays_text(page: Page, tmp_path: Path) -> None
     assert page.js("return document.querySelectorAll('main img, main script').length") == 0
     assert isinstance(saver, ThreadedSqliteSaver)
     saver.conn.close()
+
+
+def test_a_task_of_thousands_of_calls_can_be_opened(page: Page, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from benchmarks._traffic import Played, write
+
+    source = max(page.store.tasks(limit=100_000), key=lambda task: task.calls)
+    call = page.store.calls(source.task_id)[0]
+    calls = [replace(call, call_id=f"c{n}", step=n, index=n) for n in range(1, 2_501)]
+    task = replace(source, calls=len(calls))
+    write(tmp_path / "ledger.db", [Played(task=task, calls=tuple(calls), events=())])
+    store = SqliteStore(tmp_path / "ledger.db")
+    path = tmp_path / "report.html"
+    write_report(CostBook(store, name="x"), TaskStories(store), path, most_calls=5_000)
+    store.close()
+    page.driver.get(f"{path.as_uri()}#task={source.task_id}")
+    eventually(lambda: page.js("return !!document.getElementById('view-title')"))
+    assert page.figure("task-cost") == 2_500 * call.cost_nusd
+    assert page.js("return document.querySelectorAll('.task-view .column').length") <= 240
+    sent = sum(tokens for part, tokens in call.components.items() if part != "output")
+    drawn = sum(page.values(".task-view .column rect.fill"))
+    assert drawn == 2_500 * (sent + call.usage.output_tokens)
+    assert page.js("return document.querySelectorAll('#calls-table tbody tr').length") == 2_000

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from agentkit.budgets import Ledger
 from agentkit.budgets.journal import CallRecord, TaskRecord
 from agentkit.budgets.journal_query import JournalFilter
 from agentkit.budgets.stores.sqlite import SqliteStore
@@ -22,7 +25,8 @@ from agentkit.view.book import CostBook
 from agentkit.view.report_file import write_report
 from agentkit.view.server import PageServer
 from agentkit.view.story import TaskStories
-from tests.view.ledgers import PLANTED, PLANTED_TASK, company, plant, record_call
+from tests.budgets.redis_server import BINARY, RedisServer
+from tests.view.ledgers import PLANTED, PLANTED_TASK, company, plant, play, record_call
 from tests.view.test_columns import unpack
 
 
@@ -144,6 +148,27 @@ def test_its_sums_are_the_ledgers(server: PageServer, store: SqliteStore) -> Non
         name = head["names"]["model"][int(model)]
         by_model[name] = by_model.get(name, 0) + nusd
     assert by_model == {str(g.key[0]): g.sums.cost_nusd for g in store.sum_calls(("model",))}
+
+
+def test_every_kind_of_ledger_has_the_same_page(tmp_path: Path) -> None:
+    bodies: dict[str, tuple[dict[str, Any], dict[str, list[float]]]] = {}
+    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
+        addresses = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/ledger.db"}
+        redis = RedisServer(Path(folder)) if BINARY else None
+        if redis:
+            addresses["redis"] = redis.address
+        for kind, address in addresses.items():
+            ledger = Ledger(address)
+            play(ledger.store, calls=120)
+            bodies[kind] = unpack(CostBook(ledger.store, name="x").packed() or b"")
+            ledger.close()
+        if redis:
+            redis.kill()
+    first, columns = bodies.pop("memory")
+    assert len(columns["cell.nusd"]) > 30
+    for head, others in bodies.values():
+        assert others == columns
+        assert {**head, "made_at": 0} == {**first, "made_at": 0}
 
 
 def test_a_task_is_told_whole(server: PageServer, store: SqliteStore) -> None:

@@ -11,7 +11,7 @@ import { TaskList, compareBar } from "./tasks.js";
 const POLL_MS = 1500;
 const PERIODS = [["", "All"], ["2592000", "30 days"], ["604800", "7 days"], ["86400", "24 h"]];
 
-const state = { book: null, filters: { tags: {} }, tag: null, version: 0, source: null, shown: "" };
+const state = { book: null, filters: { tags: {} }, known: "", tag: null, version: 0, source: null, shown: "", told: "" };
 const list = new TaskList((ids) => compareBar(ids, () => { list.marked.clear(); list.draw(true); compareBar([]); }));
 
 export async function start(source) {
@@ -88,11 +88,13 @@ async function route(again = false) {
   const ids = value.split(",").map(decodeURIComponent);
   try {
     const found = await Promise.all(ids.map((id) => state.source.task(id)));
-    const scroll = again && state.shown === view ? window.scrollY : 0;
-    const open = again && state.shown === view ? openDetails(main) : [];
-    replace(main, name === "compare" && found.length === 2 ? compareView(...found) : taskView(found[0]));
-    open.forEach((n) => main.querySelectorAll("details")[n]?.setAttribute("open", ""));
-    window.scrollTo(0, scroll);
+    const told = `${innerWidth} ${JSON.stringify(found)}`;
+    if (again && state.shown === view && state.told === told) return;
+    state.told = told;
+    const draw = () => replace(main, name === "compare" && found.length === 2 ? compareView(...found) : taskView(found[0]));
+    if (again && state.shown === view) redrawn(main, draw);
+    else draw();
+    if (state.shown !== view) window.scrollTo(0, 0);
     if (!again) byId("view-title")?.focus();
   } catch (error) {
     replace(main, [h("a", { class: "back", href: "#" }, "← All tasks"), h("p", { class: "nothing" }, error.message)]);
@@ -100,8 +102,15 @@ async function route(again = false) {
   state.shown = view;
 }
 
-function openDetails(main) {
-  return [...main.querySelectorAll("details")].flatMap((element, n) => (element.open ? [n] : []));
+const REACHABLE = "a, button, input, select, summary, [tabindex]";
+
+// Draw a part of the page anew; what was open stays open, and the focus stays where it was.
+function redrawn(part, draw) {
+  const open = [...part.querySelectorAll("details")].flatMap((element, n) => (element.open ? [n] : []));
+  const focused = [...part.querySelectorAll(REACHABLE)].indexOf(document.activeElement);
+  draw();
+  open.forEach((n) => part.querySelectorAll("details")[n]?.setAttribute("open", ""));
+  if (focused >= 0) part.querySelectorAll(REACHABLE)[focused]?.focus({ preventScroll: true });
 }
 
 function frame() {
@@ -129,10 +138,8 @@ function draw() {
     whereItGoes(book, cells, state.tag, tagPicker()),
     savings(book, sums),
   ];
-  replace(byId("alerts"), alerts(book));
-  const open = openDetails(byId("panels"));
-  replace(byId("panels"), parts);
-  open.forEach((n) => byId("panels").querySelectorAll("details")[n]?.setAttribute("open", ""));
+  redrawn(byId("alerts"), () => replace(byId("alerts"), alerts(book)));
+  redrawn(byId("panels"), () => replace(byId("panels"), parts));
   list.show(book, mask);
 }
 
@@ -143,12 +150,15 @@ function tagPicker() {
       choices.map((name) => h("option", { value: name, selected: name === state.tag }, name))));
 }
 
-function drawFilters() {
+// Made again only where there is something new to choose, so that nobody is interrupted.
+function drawFilters(anew = false) {
   const { book, filters } = state;
   const bar = byId("filters");
-  const known = JSON.stringify([book.names, book.tags]);
-  if (bar.dataset.known === known) return;
-  bar.dataset.known = known;
+  drawSource();
+  const tags = book.telling.slice(0, 5);
+  const known = JSON.stringify([book.names.model, book.names.outcome, tags.map((name) => book.names[`tag:${name}`])]);
+  if (state.known === known && !anew) return;
+  state.known = known;
   const focused = document.activeElement?.id;
   const change = (set) => (event) => { set(event.target.value); apply(); };
   const select = (id, label, values, current, set) =>
@@ -159,14 +169,18 @@ function drawFilters() {
     h("label", { class: "search" }, h("span", { class: "unseen" }, "Search tasks"), h("input", { type: "search", id: "search", placeholder: "Search id, scope, tag  /", value: filters.text ?? "", autocomplete: "off", spellcheck: "false", oninput: change((text) => (filters.text = text)) })),
     h("details", { class: "more", id: "more-filters", open }, h("summary", {}, "Filters"),
       h("div", { class: "pickers" },
-        h("div", { class: "segments", role: "group", "aria-label": "Period" }, PERIODS.map(([value, text]) => h("button", { type: "button", "data-period": value, "aria-pressed": String((filters.period ?? "") === value), onclick: () => { filters.period = value; bar.dataset.known = ""; drawFilters(); draw(); bar.querySelector(`[data-period="${value}"]`).focus(); } }, text))),
+        h("div", { class: "segments", role: "group", "aria-label": "Period" }, PERIODS.map(([value, text]) => h("button", { type: "button", "data-period": value, "aria-pressed": String((filters.period ?? "") === value), onclick: () => { filters.period = value; drawFilters(true); draw(); bar.querySelector(`[data-period="${value}"]`).focus(); } }, text))),
         select("by-outcome", "outcome", outcomes, filters.outcome, (value) => (filters.outcome = value)),
         select("by-model", "model", book.names.model, filters.model, (value) => (filters.model = value)),
-        book.tags.filter((name) => book.names[`tag:${name}`].length > 1).slice(0, 5).map((name) => select(`by-${name}`, name, [...book.names[`tag:${name}`]].sort().slice(0, 500), filters.tags[name], (value) => { if (value) filters.tags[name] = value; else delete filters.tags[name]; })),
-        h("button", { type: "button", class: "plain-button", id: "clear-filters", onclick: () => { state.filters = { tags: {} }; bar.dataset.known = ""; drawFilters(); draw(); byId("search").focus(); } }, "Clear"))),
+        tags.map((name) => select(`by-${name}`, name, [...book.names[`tag:${name}`]].sort().slice(0, 500), filters.tags[name], (value) => { if (value) filters.tags[name] = value; else delete filters.tags[name]; })),
+        h("button", { type: "button", class: "plain-button", id: "clear-filters", onclick: () => { state.filters = { tags: {} }; drawFilters(true); draw(); byId("search").focus(); } }, "Clear"))),
   ]);
   if (focused) byId(focused)?.focus();
-  const facts = book.facts;
+}
+
+// Which ledger this is, and whether it is still being read.
+function drawSource() {
+  const { facts } = state.book;
   replace(byId("source"), h("span", { class: "ledger", title: facts.ledger }, facts.ledger), facts.note && h("span", { class: "note" }, facts.note));
   const live = byId("live");
   live.hidden = false;

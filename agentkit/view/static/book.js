@@ -42,6 +42,7 @@ export class Book {
     this.orders = new Map();
     this.ranks = null;
     this.idStarts = null;
+    this.ids = null;
     // A tag that all tasks share tells them apart by nothing.
     this.telling = this.tags.filter((name) => this.names[`tag:${name}`].length > 1);
   }
@@ -99,13 +100,21 @@ export class Book {
       if (!fits.includes(true)) continue;
       for (let n = 0; n < this.size; n++) if (fits[column[n]]) found[n] = 1;
     }
-    const ids = this.facts.ids;
+    const ids = this.lowered();
     let task = 0;
     for (let at = ids.indexOf(word); at >= 0; at = ids.indexOf(word, at + 1)) {
       task = this.taskAt(at, task);
       found[task] = 1;
     }
     return found;
+  }
+
+  // All ids in lower case, unless that would move them: a few letters change their length.
+  lowered() {
+    if (this.ids) return this.ids;
+    const lower = this.facts.ids.toLowerCase();
+    this.ids = lower.length === this.facts.ids.length ? lower : this.facts.ids;
+    return this.ids;
   }
 
   // The task whose id stands at this place of all ids, at or after `from`.

@@ -95,7 +95,8 @@ export function burnDown({ name, limit, left: remaining, levels, reserve, marks,
   let path = `M${x(0)} ${y(remaining[0])}`;
   for (let n = 1; n < remaining.length; n++) path += `H${x(n)}V${y(remaining[n])}`;
   drawing.append(svg("path", { d: `${path}V${y(0)}H${edge}Z`, class: "burn-area" }), svg("path", { d: path, class: "burn" }));
-  remaining.forEach((value, n) => {
+  const dots = remaining.length > 400 ? [] : remaining;
+  dots.forEach((value, n) => {
     drawing.append(svg("circle", { cx: x(n), cy: y(value), r: remaining.length > 60 ? 1.5 : 3, class: "dot", "data-value": value }, svg("title", {}, `${n === 0 ? "start" : `call ${n}`}: ${format(value)} left`)));
   });
   for (const mark of marks) {

@@ -25,6 +25,28 @@ export function stepsOf(calls) {
   return [...steps.values()].sort((a, b) => a.number - b.number);
 }
 
+// At most `most` steps to draw: neighbours are put together where there are more.
+export function bundled(steps, most) {
+  const size = Math.ceil(steps.length / most);
+  if (size <= 1) return steps.map((step) => ({ ...step, label: String(step.number) }));
+  const found = [];
+  for (let n = 0; n < steps.length; n += size) {
+    const group = steps.slice(n, n + size);
+    const tokens = {};
+    for (const step of group) for (const [name, value] of Object.entries(step.tokens)) tokens[name] = (tokens[name] ?? 0) + value;
+    found.push({
+      number: group[0].number,
+      label: `${group[0].number}–${group.at(-1).number}`,
+      calls: group.flatMap((step) => step.calls),
+      tokens,
+      nusd: group.reduce((sum, step) => sum + step.nusd, 0),
+      output: group.reduce((sum, step) => sum + step.output, 0),
+      marks: group.flatMap((step) => step.marks).slice(0, 3),
+    });
+  }
+  return found;
+}
+
 export function partsOf(step) {
   const parts = [...COMPONENTS, "other"]
     .map((name, n) => ({ name, value: step.tokens[name] ?? 0, colour: name === "other" ? "k7" : `k${n}` }));

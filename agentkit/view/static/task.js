@@ -4,8 +4,11 @@ import { burnDown, legend, roomFor, stackedColumns } from "./charts.js";
 import { figure, h, replace, table } from "./dom.js";
 import { axisUsd, count, exactUsd, grouped, moment, percent, plural, seconds, usd } from "./format.js";
 import { COMPONENT_NAMES, nothing } from "./overview.js";
-import { cameTo, extendedBy, limitsOf, marksOf, modelOf, partsOf, stepsOf } from "./story.js";
+import { bundled, cameTo, extendedBy, limitsOf, marksOf, modelOf, partsOf, stepsOf } from "./story.js";
 import { chip } from "./tasks.js";
+
+const MOST_COLUMNS = 240;
+const MOST_ROWS_OF_CALLS = 2000;
 
 export function taskView({ task, calls, events, texts }) {
   const ordered = [...calls].sort((a, b) => a.index - b.index);
@@ -67,9 +70,10 @@ function timeline(steps) {
   const title = "Tokens by step";
   if (!steps.length) return figure(title, null, nothing("No call has been settled yet."), null, { class: "wide" });
   const used = new Set(steps.flatMap((step) => partsOf(step).filter((part) => part.value).map((part) => part.name)));
-  const columns = steps.map((step) => ({
-    label: String(step.number),
-    title: `step ${step.number}: ${usd(step.nusd)}, ${step.calls.map(modelOf).join(", ")}`,
+  const drawn = bundled(steps, MOST_COLUMNS);
+  const columns = drawn.map((step) => ({
+    label: step.label,
+    title: `step ${step.label}: ${usd(step.nusd)}, ${[...new Set(step.calls.map(modelOf))].join(", ")}`,
     parts: partsOf(step).map((part) => ({ ...part, name: COMPONENT_NAMES[part.name] })),
     marks: step.marks,
   }));
@@ -81,7 +85,7 @@ function timeline(steps) {
   return figure(
     title,
     "What was sent, by our own count, and what came back. ▲ marks a step that went to a dearer model, ◆ the landing.",
-    h("div", {}, stackedColumns({ name: `${title}, in parts by component`, columns, format: count, width: roomFor(12), every: Math.max(1, Math.ceil(steps.length / (roomFor(12) / 30))) }),
+    h("div", {}, stackedColumns({ name: `${title}, in parts by component`, columns, format: count, width: roomFor(12), every: Math.max(1, Math.ceil(drawn.length / (roomFor(12) / (drawn.length < steps.length ? 90 : 30)))) }),
       legend(shown.map((part) => ({ name: COMPONENT_NAMES[part.name], colour: part.colour }))),
       escalations(steps)),
     table(title, ["step", "cost", ...shown.map((part) => COMPONENT_NAMES[part.name]), "marks"], rows, { id: "steps-table", right: [false, true, ...shown.map(() => true), false] }),
@@ -123,7 +127,7 @@ function burning(task, calls, events) {
 function callTable(calls) {
   const head = ["#", "step", "model", "in", "cached", "written", "out", "cost", "took", "sure", "tools", "came to"];
   const right = [false, true, false, true, true, true, true, true, true, true, true, false];
-  const rows = calls.map((call) => {
+  const rows = calls.slice(0, MOST_ROWS_OF_CALLS).map((call) => {
     const { usage } = call;
     const written = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens;
     const unknown = call.cost_source === "unknown";
@@ -142,7 +146,8 @@ function callTable(calls) {
       { node: h("span", { class: call.status !== "ok" || call.accepted === false ? "bad" : "" }, cameTo(call)) },
     ];
   });
-  return figure("Calls", null, rows.length ? table("Calls", head, rows, { id: "calls-table", right }) : nothing("None yet."), null, { class: "wide" });
+  const note = rows.length < calls.length ? `The first ${grouped(rows.length, 0)} of ${grouped(calls.length, 0)}; agentkit show prints all.` : null;
+  return figure("Calls", note, rows.length ? table("Calls", head, rows, { id: "calls-table", right }) : nothing("None yet."), null, { class: "wide" });
 }
 
 function eventList(events, task) {
