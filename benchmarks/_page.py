@@ -4,6 +4,10 @@
 browser's own first contentful paint, of the page without figures. `filter_ms` is from an input to
 the screen that shows its effect. Each is the median of several. `start_s` is what the server takes
 to read the ledger once, before it can serve it.
+
+    python benchmarks/_page.py LEDGER.db    # all of them, as JSON
+
+`benchmarks/reports.py` takes the first and the third.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.view.chromium import eventually, look_as, missing, open_chromium, run
 
 if TYPE_CHECKING:
@@ -43,6 +49,12 @@ const kind = element.tagName === "SELECT" ? "change" : "input";
 element.dispatchEvent(new Event(kind, {bubbles: true}));
 requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - began)));
 """
+
+
+def measure(ledger: Path) -> tuple[float | None, float | None]:
+    """`page_ms` and `filter_ms`; None where no browser can be driven."""
+    found = measure_page(ledger)
+    return (None, None) if found is None else (found["page_ms"], found["filter_ms"])
 
 
 def measure_page(ledger: Path) -> dict[str, float] | None:
@@ -109,3 +121,7 @@ def _served(ledger: Path) -> Iterator[tuple[str, float]]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure_page(Path(sys.argv[1]))))
