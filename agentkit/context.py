@@ -77,13 +77,13 @@ class TaskContext:
             known = self._tools[key] = (tools, tier.counter.tools(tools))
         return known[1]
 
-    def limit_tokens(self, tier: Tier) -> int | None:
+    def limit_tokens(self, tier: Tier, *, allotted: bool = True) -> int | None:
         """The most input tokens by our count: the step's allotment, and what the window holds.
 
         A hosted model may count more than we do, by the margin that was learned of it. Where a
         model counts exactly, its window is not in it.
         """
-        most = self.policy.limit_tokens
+        most = self.policy.limit_tokens if allotted else None
         room = self.room_tokens(tier)
         if tier.exact_count is not None:
             return most

@@ -11,6 +11,7 @@ from agentkit.memory.breakpoints import Breakpoint, Place, Placement, moving_bre
 from agentkit.memory.cache_rules import CacheRules, cache_rules
 from agentkit.memory.context import Condensed, Context, ContextPlan, LeftOut, Rewrite
 from agentkit.memory.engine import ContextEngine, Moment, engine_for
+from agentkit.memory.hook import ContextHook, WriteSummary
 from agentkit.memory.misses import Miss
 from agentkit.memory.request import Frame
 from agentkit.memory.rewriting import (
@@ -35,6 +36,7 @@ __all__ = [
     "Condensed",
     "Context",
     "ContextEngine",
+    "ContextHook",
     "ContextPlan",
     "Frame",
     "LearnedCallsLeft",
@@ -51,6 +53,7 @@ __all__ = [
     "Savings",
     "Summary",
     "WindowTooSmall",
+    "WriteSummary",
     "as_many_again",
     "cache_rules",
     "engine_for",

@@ -79,6 +79,7 @@ def test_the_example_of_traces_writes_where_it_is_told(tmp_path: Path) -> None:
         "docs/models.md",
         "docs/telemetry.md",
         "docs/graph.md",
+        "docs/context.md",
     ],
 )
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from agentkit.budgets.money import format_usd
 from agentkit.cli.screen import cell, console, one_line
 from agentkit.cli.summary import format_cost, format_count
 
+_ANSWERS = {"landing": "landing answer", "summary": "a summary of earlier turns"}
 _LEFT = ("step", "tier")
 _RIGHT = ("in", "cached", "written", "out", "cost", "sure")
 
@@ -110,7 +111,7 @@ def _cost(call: CallRecord) -> str:
 
 def _outcome(call: CallRecord) -> str:
     """In words: what was called, or that it was an answer, and what went wrong."""
-    told = "landing answer" if call.purpose == "landing" else "answer"
+    told = _ANSWERS.get(call.purpose, "answer")
     if call.tools_called:
         told = f"calls {', '.join(call.tools_called)}"
     if call.accepted is False:

@@ -58,6 +58,10 @@ def show(
     steps: Annotated[
         bool, typer.Option("--steps", help="What each call's tokens are, by component.")
     ] = False,
+    context: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="STEP", help="What this step sent by part, and left out, why."),
+    ] = None,
     ledger: options.LedgerAddress = None,
     config: options.Config = None,
     trust_config: options.Trust = False,
@@ -65,6 +69,7 @@ def show(
 ) -> int:
     """Show one task: each call with tier, tokens, cost, tools and confidence, and its events."""
     from agentkit.cli.assembly import open_ledger
+    from agentkit.cli.context_view import context_facts, print_context
     from agentkit.cli.stored import find_task, require_ledger
     from agentkit.cli.story import print_steps, print_story
     from agentkit.cli.trust import require_trusted_ledger
@@ -77,7 +82,10 @@ def show(
         record = find_task(book, task)
         calls = book.store.calls(record.task_id)
         events = book.store.events(record.task_id)
-    if json:
+        facts = None if context is None else context_facts(context, calls, events, book.prices)
+    if facts is not None:
+        emit({"task_id": record.task_id, **facts}) if json else print_context(facts)
+    elif json:
         emit(
             {
                 **_task_facts(record),

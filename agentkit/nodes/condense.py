@@ -24,7 +24,6 @@ from agentkit.run import Run
 from agentkit.state import transcript
 
 _MOST_OF_WHAT_IS_LEFT = 0.25
-_LEAST_CALLS_LEFT = 3
 _INSTRUCTION_TOKENS = 220
 _SUMMARY_SECONDS = 15.0
 
@@ -97,7 +96,7 @@ class _Writers:
             if stored is not None:
                 return stored
         ranked = self._ranked(rewrite.sent_tokens, rewrite.warm_tokens, rewrite.summary_tokens)
-        if not ranked or not _affordable(self._sending.run, rewrite, ranked[0]):
+        if not ranked or not _affordable(self._sending, rewrite, ranked[0]):
             return None
         return self._call(rewrite, ranked[0])
 
@@ -133,7 +132,7 @@ class _Writers:
     def _call(self, rewrite: Rewrite, writer: Writer) -> Call | None:
         """None where the request could not hold all that is to be summarized."""
         if self._plan is None:
-            self._plan = self._sending.plan()
+            self._plan = self._sending.plan(allotted=False)
         plan = self._plan
         if plan.shortened or any(part.why == DOES_NOT_FIT for part in plan.left_out):
             return None
@@ -184,9 +183,11 @@ class _Writers:
         )
 
 
-def _affordable(run: Run, rewrite: Rewrite, writer: Writer) -> bool:
-    """A summary takes at most a quarter of what is left, so that it is never what ends a task."""
+def _affordable(sending: Sending, rewrite: Rewrite, writer: Writer) -> bool:
+    """A summary takes at most a quarter of what is left, and no call that a step will want."""
+    run = sending.run
     room = run.task.room()
+    steps = run.context.policy.calls_left(sending.state.get("step", 0))
     share = _MOST_OF_WHAT_IS_LEFT
     tokens = rewrite.sent_tokens + _INSTRUCTION_TOKENS + rewrite.summary_tokens
     seconds = run.task.seconds_left()
@@ -194,7 +195,7 @@ def _affordable(run: Run, rewrite: Rewrite, writer: Writer) -> bool:
         (room.nusd is None or writer.nusd <= room.nusd * share)
         and (room.tokens is None or tokens <= room.tokens * share)
         and (room.fresh_tokens is None or tokens <= room.fresh_tokens * share)
-        and (room.calls is None or room.calls >= _LEAST_CALLS_LEFT)
+        and (room.calls is None or room.calls > steps + 1)
         and (seconds is None or seconds * share >= _SUMMARY_SECONDS)
     )
 

@@ -44,7 +44,7 @@ class Sending:
         """What became of earlier messages."""
         return self.run.context.restore(self.state.get("context"))
 
-    def frame(self) -> Frame:
+    def frame(self, *, allotted: bool = True) -> Frame:
         """What the request holds beside the transcript, and what it may take."""
         context = self.run.context
         frame = Frame(
@@ -52,7 +52,7 @@ class Sending:
             tools_tokens=context.tools_tokens(self.tier, self.tools),
             tools_key=id(self.tools),
             request_at=self.state.get("request_at", 0),
-            limit_tokens=context.limit_tokens(self.tier),
+            limit_tokens=context.limit_tokens(self.tier, allotted=allotted),
         )
         room = context.room_tokens(self.tier)
         if self.tier.exact_count is None or room is None:
@@ -62,9 +62,12 @@ class Sending:
         limit = plan.input_tokens * room // max(exact, 1)
         return replace(frame, limit_tokens=max(1, min(limit, frame.limit_tokens or limit)))
 
-    def plan(self) -> ContextPlan:
-        """The request; raises PromptTooLong where it fits only with the task itself cut short."""
-        frame, condensed = self.frame(), self.condensed
+    def plan(self, *, allotted: bool = True) -> ContextPlan:
+        """The request; raises PromptTooLong where it fits only with the task itself cut short.
+
+        Without the step's allotment it takes what the window holds.
+        """
+        frame, condensed = self.frame(allotted=allotted), self.condensed
         now = self.run.task.ledger.clock()
         try:
             plan = self.engine.plan(transcript(self.state), condensed, frame, now=now)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from agentkit import Agent, Budget, chat_model
 from agentkit.budgets.tokens import count_text
-from agentkit.memory import Context, never
+from agentkit.cli import main
+from agentkit.memory import Allocation, Context, never
 from tests.wire import Reply, ScriptedProvider, WireRequest
 
 WireName = Literal["openai", "anthropic"]
@@ -88,3 +91,33 @@ def test_a_replayed_transcript_is_read_from_the_cache(wire: WireName) -> None:
     assert usage.cache_read_tokens > 0.7 * usage.input_tokens
     missed = {event.data["reason"] for event in events if event.kind == "cache_missed"}
     assert missed <= {"too_short"}
+
+
+def test_show_tells_what_a_step_sent_and_left_out(
+    wire: WireName,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = Context(limit_tokens=6000, allocation=Allocation(recent=2000))
+    with ScriptedProvider(script_of(12), count=count_text) as provider:
+        agent = Agent(
+            [client(wire, provider)], [look_up], budget=Budget(usd=5), context=small,
+            ledger="sqlite:///ledger.db", system="You check orders.",
+        )  # fmt: skip
+        result = agent.run("check every order")
+        calls = agent.ledger.store.calls(result.task_id)
+        assert all(c.estimated_input_tokens <= 6000 for c in calls if c.purpose == "step")
+    assert result.outcome == "answered"
+    show = ["show", result.task_id, "--ledger", "sqlite:///ledger.db", "--context"]
+    assert main([*show, "13", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    parts = told["calls"][-1]["parts"]
+    assert {"system", "tools", "summary", "history", "observations", "user"} == set(parts)
+    assert sum(part["tokens"] for part in parts.values()) <= 6000
+    assert told["left_out"][0]["why"] == "is nearly full"
+    assert main([*show, "13"]) == 0
+    assert "observations" in capsys.readouterr().out
+    assert main([*show, "99"]) != 0
+    assert "no call at step 99; it has steps 1 to 13" in capsys.readouterr().err
