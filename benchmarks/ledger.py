@@ -2,7 +2,8 @@
 
 Run `python benchmarks/ledger.py` for a table, `--json` for numbers. `noop_ops_s` is what the
 store's medium does alone: two lock rounds in memory, two empty transactions in SQLite, two scripts
-that return at once in Redis. `ratio` is how much of that the ledger keeps.
+that return at once in Redis. `ratio` is how much of that the ledger keeps. `scopes` shows what a call
+costs where the org has that many other scopes: the median of its microseconds, the best of some turns.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ from agentkit.budgets.stores.redis_script import Script
 _PATHS = ("acme", "acme/support", "acme/support/u42", "acme/support/u42/~task")
 _WORST, _ACTUAL = Amount(1_000, 500, 500, 1), Amount(400, 210, 30, 1)
 Figures = dict[str, float]
+_COUNTS = (10, 1_000, 10_000, 100_000)
+_TURNS = 5
+_CALLS_A_TURN = 300
 Operation = Callable[[str], object]
 
 
@@ -37,12 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement")
-    parser.add_argument("--scopes", type=int, default=10, help="other scopes that the store holds")
+    parser.add_argument("--most-scopes", type=int, default=_COUNTS[-1], help="to try up to")
     options = parser.parse_args()
+    counts = [count for count in _COUNTS if count <= options.most_scopes]
     with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
-        figures = _measure_all(Path(folder), options.seconds, options.scopes)
+        figures = _measure_all(Path(folder), options.seconds)
+        scopes = _measure_scopes(Path(folder), counts)
     if options.json:
-        print(json.dumps(figures, indent=2))
+        print(json.dumps({**figures, "scopes": scopes}, indent=2))
         return
     print(
         f"{'store':24}{'ops/s':>10}{'nothing/s':>12}{'ratio':>8}{'p50 ms':>10}{'p99 ms':>10}"
@@ -53,13 +59,16 @@ def main() -> None:
             f"{name:24}{row['ops_s']:>10,.0f}{row['noop_ops_s']:>12,.0f}{row['ratio']:>8.2f}"
             f"{row['p50_ms']:>10.3f}{row['p99_ms']:>10.3f}{row['noop_p50_ms']:>10.4f}"
         )
+    print(f"\n{'scopes':24}" + "".join(f"{count:>10,}" for count in counts))
+    for name, costs in scopes.items():
+        print(f"{name:24}" + "".join(f"{costs[str(count)]:>10.1f}" for count in counts))
 
 
-def _measure_all(folder: Path, seconds: float, scopes: int) -> dict[str, Figures]:
+def _measure_all(folder: Path, seconds: float) -> dict[str, Figures]:
     measured: dict[str, Figures] = {}
 
     def measure(name: str, store: Store, noop: Operation, threads: int = 1) -> None:
-        _fill(store, scopes)
+        _fill(store)
         measured[name] = _figures(_operation(store), noop, seconds, threads)
         store.close()
 
@@ -75,11 +84,45 @@ def _measure_all(folder: Path, seconds: float, scopes: int) -> dict[str, Figures
     return measured
 
 
-def _fill(store: Store, scopes: int) -> None:
+def _measure_scopes(folder: Path, counts: Sequence[int]) -> dict[str, Figures]:
+    """Microseconds of a call in each store as its scopes become more."""
+    stores = {
+        "memory": "memory://",
+        "sqlite": f"sqlite:///{folder / 'scopes'}.db?synchronous=NORMAL",
+    }
+    found = {name: _by_scopes(open_store(address), counts) for name, address in stores.items()}
+    if shutil.which("redis-server") is not None:
+        with _redis(folder) as address:
+            found["redis"] = _by_scopes(open_store(address), counts)
+    return found
+
+
+def _by_scopes(store: Store, counts: Sequence[int]) -> Figures:
+    _fill(store)
+    operation = _operation(store)
+    costs: Figures = {}
+    there = 0
+    for count in counts:
+        for start in range(there, count, 1_000):
+            paths = [f"acme/s{i}" for i in range(start, min(count, start + 1_000))]
+            store.ensure_scopes(paths)
+        there = count
+        medians: list[float] = []
+        for turn in range(_TURNS):
+            taken: list[float] = []
+            for call in range(_CALLS_A_TURN):
+                began = time.perf_counter()
+                operation(f"s{count}.{turn}.{call}")
+                taken.append(time.perf_counter() - began)
+            medians.append(median(taken))
+        costs[str(count)] = round(min(medians) * 1_000_000, 1)
+    store.close()
+    return costs
+
+
+def _fill(store: Store) -> None:
     for path in _PATHS:
         store.put_scope(Scope(path=path, limits=Limits(nusd=2**53, tokens=2**53)))
-    for start in range(0, scopes, 1_000):
-        store.ensure_scopes([f"acme/s{i}" for i in range(start, min(scopes, start + 1_000))])
 
 
 def _operation(store: Store) -> Operation:
@@ -164,8 +207,9 @@ def _nothing_in_sqlite(path: Path, mode: str) -> Operation:
 
 def _nothing_in_redis(address: str) -> Operation:
     connection = RedisConnection(read_address(address))
-    reserve = ("", "name", bytes(32), 60_000, "", 1, len(_PATHS), *_PATHS)
-    settle = ("name", bytes(32), 1, "", "", "")
+    seen = bytes(24)
+    reserve = ("", seen, "name", bytes(32), 60_000, "", 1, *_PATHS, "")
+    settle = (seen, "name", bytes(32), "s", "", "", "")
 
     def nothing(_: str) -> None:
         connection.run(Script("nothing", "acme", reserve))

@@ -10,7 +10,7 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from agentkit.budgets.amount import Amount
 from agentkit.budgets.errors import StoreError
@@ -76,7 +76,7 @@ class AsyncRedisConnection:
             for name in names:
                 try:
                     told[name] = await self._client.config_get(name, **nodes)
-                except redis.exceptions.ResponseError as error:
+                except ResponseError as error:
                     told[name] = error
         risks = risks_of(read_settings(lambda name: _answer(told[name])))
         refuse_or_tell(self.address, risks)

@@ -320,7 +320,8 @@ class RedisVerbs:
     def _end(
         self, verb: Verb, reservation_id: str, arguments: Sequence[Argument]
     ) -> Steps[Settlement]:
-        org = yield from self.org_holding("hold", reservation_id)
+        org = self._orgs.get(reservation_id)
+        org = org or (yield from self.org_holding("hold", reservation_id))
         if org is None:
             raise ReservationUnknown(reservation_id)
         memory = self._memories.of(org)

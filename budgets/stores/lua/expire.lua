@@ -9,7 +9,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now_ms(ARGV[1]), 'LIMI
   local answer = 'TROUBLE'
   if hold and sub(hold, 1, 1) == 'h' then
     local sent = sub(hold, 2, 2) == '1'
-    answer = finish(id, hold, sent and 'f' or 'r', sent and sub(hold, 3, 34) or string.rep('\0', 32), ARGV[2])
+    answer = finish(id, hold, sent and 'f' or 'r', sent and sub(hold, 3, 34) or NO_CHARGE, ARGV[2])
   end
   ended[#ended + 1] = { id, answer }
   if answer == 'TROUBLE' then break end

@@ -1,8 +1,9 @@
 -- What a store's `charge` decides, and its effect: a settled reservation stays, a forfeited one is
 -- corrected by a settlement only, what is over is not released. Takes the hold off and puts `actual`
 -- on, in every account that is still the one it was made against. Answers one string: 'E', epoch and
--- seq, the states before and after, the charges after and before, the worst case, then for each
--- scope 'c' or, where its window has ended, 'p', its path, a newline, its record, a newline.
+-- seq, the states before and after, the charges after and before, the worst case, how many scopes (one
+-- byte), the numbers of all their records, then for each 'c' or, where its window has ended, 'p', its
+-- path and the lines of its record, a newline behind each.
 local KEPT_SECONDS = 7 * 86400
 
 local function finish(id, hold, want, actual, seen)
@@ -26,18 +27,17 @@ local function finish(id, hold, want, actual, seen)
   end
   local seq, open = read('<dd', meta, 17)
   local before, worst, charged = sub(hold, 1, 1), sub(hold, 3, 34), sub(hold, 35, 66)
-  if before == 'h' and not call('ZSCORE', LEASES, id) then
+  if before == 'h' and call('ZREM', LEASES, id) == 0 then
     if call('ZCARD', LEASES) ~= open then return 'TROUBLE' end
     before, charged = 'f', worst -- it was charged when the org was opened again without its lease
   end
   if before == 's' or (before == 'f' and want ~= 's') or (before ~= 'h' and want == 'r') then
-    return 'E' .. sub(meta, 1, 24) .. before .. before .. charged .. charged .. worst
+    return 'E' .. sub(meta, 1, 24) .. before .. before .. charged .. charged .. worst .. '\0'
   end
   local w1, w2, w3, w4 = read('<dddd', worst)
   local c1, c2, c3, c4 = read('<dddd', charged)
   local a1, a2, a3, a4 = read('<dddd', actual)
   if before == 'h' then
-    call('ZREM', LEASES, id)
     open = open - 1
   else
     w1, w2, w3, w4 = 0, 0, 0, 0
@@ -45,21 +45,27 @@ local function finish(id, hold, want, actual, seen)
   local doubt = (want == 'f' and a1 or 0) - (before == 'f' and c1 or 0)
   c1, c2, c3, c4 = a1 - c1, a2 - c2, a3 - c3, a4 - c4
   meta = sub(meta, 1, 16) .. pack('<dd', seq + 1, open) .. sub(meta, 33)
-  local writes, answer = { '', meta }, { 'E', sub(meta, 1, 24), before, want, actual, charged, worst }
+  local writes, texts = { '', meta }, {}
+  local answer, last, text, write = { 'E', sub(meta, 1, 24), before, want, actual, charged, worst, '' }, 8, 0, 2
   for i = 1, count do
     local record = records[i]
     if record then
       local s1, s2, s3, s4, h1, h2, h3, h4, u = read('<ddddddddd', record)
       local sums = pack('<ddddddddd', s1 + c1, s2 + c2, s3 + c3, s4 + c4, h1 - w1, h2 - w2, h3 - w3, h4 - w4, u + doubt)
-      record = sums .. sub(record, 73)
+      answer[last + 1], answer[last + 2] = sums, sub(record, 73, 120)
+      texts[text + 1], texts[text + 2], texts[text + 3] = past[i] and 'p' or 'c', paths[i], '\n'
+      texts[text + 4], texts[text + 5] = sub(record, 121), '\n'
+      last, text = last + 2, text + 5
       if past[i] then
         call('HSET', prefix .. 'past:' .. paths[i], sub(idents[i], 1, -2), sums)
       else
-        writes[#writes + 1], writes[#writes + 2] = paths[i], record
+        writes[write + 1], writes[write + 2] = paths[i], sums .. sub(record, 73)
+        write = write + 2
       end
-      answer[#answer + 1] = (past[i] and 'p' or 'c') .. paths[i] .. '\n' .. record .. '\n'
     end
   end
+  answer[8] = string.char(text / 5)
+  for i = 1, text do answer[last + i] = texts[i] end
   call('HSET', SCOPES, unpack(writes))
   local ended = want .. sub(hold, 2, 34) .. actual .. sub(hold, 67)
   call('SET', prefix .. 'hold:' .. id, ended, 'EX', KEPT_SECONDS)

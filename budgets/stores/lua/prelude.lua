@@ -21,6 +21,7 @@
 local prefix = KEYS[1]
 local SCOPES, LEASES = prefix .. 'scopes', prefix .. 'leases'
 local call, pack, read, sub = redis.call, struct.pack, struct.unpack, string.sub
+local NO_CHARGE = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 
 local function now_ms(given)
   if given ~= '' then return tonumber(given) end

@@ -17,7 +17,7 @@ for i = 1, count do
     refusal = { 'MISSING', path }
     break
   end
-  local s1, s2, s3, s4, h1, h2, h3, h4, u, ends, l1, l2, l3, l4 = read('<dddddddddddddd', record)
+  local s1, s2, s3, s4, h1, h2, h3, h4, _, ends, l1, l2, l3, l4 = read('<dddddddddddddd', record)
   if ends > 0 and now >= ends then
     refusal = refusal and refusal[1] == 'WINDOW' and refusal or { 'WINDOW', string.format('%.0f', now) }
     refusal[#refusal + 1] = path
@@ -28,13 +28,13 @@ for i = 1, count do
     or (l3 >= 0 and w3 > 0 and w3 > l3 - s3 - h3 and '2')
     or (l4 >= 0 and w4 > 0 and w4 > l4 - s4 - h4 and '3')
   if which then refusal = refusal or { 'DENIED', path, which, record } end
-  writes[at], writes[at + 1] = path, pack('<ddddddddd', s1, s2, s3, s4, h1 + w1, h2 + w2, h3 + w3, h4 + w4, u)
-    .. sub(record, 73)
+  writes[at], writes[at + 1] = path, sub(record, 1, 32) .. pack('<dddd', h1 + w1, h2 + w2, h3 + w3, h4 + w4)
+    .. sub(record, 65)
   lines[i] = path .. '\t' .. string.match(record, '^[^\n]*\n', 121)
   at = at + 2
 end
 local held = table.concat(lines) .. '\n'
-local hold = 'h' .. ARGV[7] .. worst .. string.rep('\0', 32) .. held .. ARGV[6]
+local hold = 'h' .. ARGV[7] .. worst .. NO_CHARGE .. held .. ARGV[6]
 local known = refusal and call('GET', key) or (not refusal and not call('SET', key, hold, 'NX') and call('GET', key))
 if known then
   local _, stop = string.find(known, '\n\n', 67, true)
@@ -46,6 +46,9 @@ meta = sub(meta, 1, 16) .. pack('<dd', seq + 1, open + 1) .. sub(meta, 33)
 writes[at], writes[at + 1] = '', meta
 call('HSET', SCOPES, unpack(writes))
 call('ZADD', LEASES, now + ARGV[5], id)
-local answer = { 'G', sub(meta, 1, 24), held }
-for i = 1, count do answer[i + 3] = writes[2 * i] .. '\n' end
+local answer, last = { 'G', sub(meta, 1, 24), held }, 3
+for i = 1, count do
+  answer[last + 1], answer[last + 2] = writes[2 * i], '\n'
+  last = last + 2
+end
 return table.concat(answer)
