@@ -10,13 +10,16 @@ alone had seen may be missing, and only the other rules are checked.
 
 from __future__ import annotations
 
+import logging
 import random
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from agentkit.budgets.amount import NOTHING, Amount, Limits
 from agentkit.budgets.errors import (
@@ -26,29 +29,32 @@ from agentkit.budgets.errors import (
 )
 from agentkit.budgets.loss import StateLoss
 from agentkit.budgets.scope import Scope
-from agentkit.budgets.store import Grant
+from agentkit.budgets.store import Denial, Grant, Settlement
 from agentkit.budgets.stores.redis import RedisStore
 from benchmarks._books import Violation
+from tests.budgets.redis_server import RedisServer
 
 ORG = "acme"
 _CHAINS = ((ORG, "acme/a", "acme/a/u"), (ORG, "acme/b"), (ORG, "acme/a"))
 _LIMITS = {ORG: 400, "acme/a": 260, "acme/a/u": 150, "acme/b": 220}
 _LEASE_SECONDS = 30.0
 _STEPS = 60
+_OPTIONS = f"&after_restart=wait&wait_seconds={_LEASE_SECONDS:g}"
+_SHOWN = 10
 
 
-class Server(Protocol):
-    """A redis-server with an append-only file, in a folder of its own."""
+Make = Callable[[str, Callable[[], float]], RedisStore]
+"""Opens a worker's store at an address, by a clock."""
 
-    folder: Path
 
-    def start(self) -> None: ...
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ways:
+    """How bad it gets."""
 
-    def kill(self) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def ask(self, *command: str) -> object: ...
+    deaths: bool = False
+    """Workers die, with all that they knew."""
+    overlapping: bool = False
+    """The next loss does not wait until everybody is back from the last."""
 
 
 @dataclass(slots=True)
@@ -72,18 +78,16 @@ class Rollback:
     def __init__(
         self,
         seed: int,
-        server: Server,
-        make: Callable[[Callable[[], float]], RedisStore],
-        *,
-        deaths: bool = False,
-        overlapping: bool = False,
+        server: RedisServer,
+        make: Make,
+        ways: Ways,
     ) -> None:
         self.random = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self._server = server
         self._make = make
-        self._deaths = deaths
-        self._overlapping = overlapping
+        self._deaths = ways.deaths
+        self._overlapping = ways.overlapping
         self._now = 1_700_000_000.0
         self._calls: dict[str, _Call] = {}
         self._open: list[str] = []
@@ -115,7 +119,7 @@ class Rollback:
             worker.store.accounts(list(_LIMITS))
 
     def _worker(self, number: int) -> _Worker:
-        store = self._make(lambda: self._now)
+        store = self._make(f"{self._server.address}{_OPTIONS}", lambda: self._now)
         worker = _Worker(number, store)
         store.on_loss = worker.losses.append
         return worker
@@ -303,3 +307,90 @@ def epoch_of(store: RedisStore) -> bytes | None:
     """The epoch in which a store spends; None while the org is recovering."""
     memory = store.memory_of(ORG)
     return None if memory.recovering else memory.seen[:16]
+
+
+def roll_back(
+    seeds: range,
+    make: Make = lambda where, clock: RedisStore(where, clock=clock),
+    ways: Ways = Ways(),
+) -> dict[str, object]:
+    """What happened over `seeds`, and the first of those that broke a rule."""
+    counts: Counter[str] = Counter()
+    broken: dict[str, str] = {}
+    with _server() as server:
+        for seed in seeds:
+            story = Rollback(seed, server, make, ways)
+            try:
+                story.run()
+            except Violation as violation:
+                broken[str(seed)] = str(violation)
+            counts.update(story.counts)
+    found = {name.replace(" ", "_"): count for name, count in sorted(counts.items())}
+    return {
+        "seeds": len(seeds),
+        "violations": len(broken),
+        **found,
+        "first_violations": dict(list(broken.items())[:_SHOWN]),
+    }
+
+
+def rollback_caught_after(make: Make, seeds: range) -> tuple[int, str] | None:
+    """How many of `seeds` it took until a rule was broken, and which; None where none was."""
+    with _server() as server:
+        for number, seed in enumerate(seeds, start=1):
+            try:
+                Rollback(seed, server, make, Ways()).run()
+            except Violation as violation:
+                return number, violation.rule
+    return None
+
+
+@contextmanager
+def _server() -> Generator[RedisServer, None, None]:
+    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
+        server = RedisServer(Path(folder), "--appendonly", "yes", "--appendfsync", "no")
+        level = logging.getLogger("agentkit.budgets")
+        before, level.disabled = level.disabled, True  # each loss is an error in the log
+        try:
+            yield server
+        finally:
+            level.disabled = before
+            server.kill()
+
+
+class _Unseeing(RedisStore):
+    """Ignores epoch and seq: whatever the server says is taken for all there is."""
+
+    def reserve(self, *arguments: Any, **options: Any) -> Grant | Denial:
+        try:
+            return super().reserve(*arguments, **options)
+        except BudgetStateLost:
+            memory = self.memory_of(ORG)
+            memory.scopes.clear()
+            memory.holds.clear()
+            self.reopen(ORG)
+            return super().reserve(*arguments, **options)
+
+
+class _Empty(RedisStore):
+    """Closes the org, waits, and brings no scope back."""
+
+    def reserve(self, *arguments: Any, **options: Any) -> Grant | Denial:
+        self.memory_of(ORG).scopes.clear()
+        return super().reserve(*arguments, **options)
+
+
+class _Forgetful(RedisStore):
+    """Brings the scopes back, and not its open reservations."""
+
+    def settle(self, *arguments: Any, **options: Any) -> Settlement:
+        self.memory_of(ORG).holds.clear()
+        return super().settle(*arguments, **options)
+
+
+LOSERS: dict[str, Make] = {
+    "epoch and seq are ignored": lambda where, clock: _Unseeing(where, clock=clock),
+    "scopes are not brought back": lambda where, clock: _Empty(where, clock=clock),
+    "reservations are not brought back": lambda where, clock: _Forgetful(where, clock=clock),
+}
+"""Broken copies of the recovery, which the stories must catch."""

@@ -2,8 +2,9 @@
 
 Run `python benchmarks/ledger.py` for a table, `--json` for numbers. `noop_ops_s` is what the
 store's medium does alone: two lock rounds in memory, two empty transactions in SQLite, two scripts
-that return at once in Redis. `ratio` is how much of that the ledger keeps. `scopes` shows what a call
-costs where the org has that many other scopes: the median of its microseconds, the best of some turns.
+that return at once in Redis. `ratio` is how much of that the ledger keeps. `scopes` shows what a
+call costs where the org has that many other scopes: the median of its microseconds, the best of
+some turns.
 """
 
 from __future__ import annotations

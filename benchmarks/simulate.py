@@ -1,7 +1,10 @@
 """Deterministic simulation of workers over a ledger: one seed replays one failure.
 
 Run `python benchmarks/simulate.py --seeds 1000` for a table, `--json` for numbers, `--first 77
---seeds 1` to replay a seed, `--mutants` to see that broken copies of each verb are caught.
+--seeds 1` to replay a seed, `--mutants` to see that broken copies of each verb are caught. With
+`--rollback`, workers spend from a real redis-server that is emptied, cut short, restarted and
+robbed of keys; `--deaths` lets workers die with all they knew, `--overlapping` does not wait for
+one loss to be over.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from agentkit.budgets.stores.redis import RedisStore
 from agentkit.budgets.stores.sqlite import SqliteStore
 from benchmarks._chaos_stores import StoreKind, Stores
 from benchmarks._mutants import MUTANTS
+from benchmarks._rollback import LOSERS, Ways, roll_back, rollback_caught_after
 from benchmarks._simulation import HARNESS, Outcome, Simulation, StoreFactory
 
 _SHOWN = 10
@@ -34,11 +38,19 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--store", choices=get_args(StoreKind), default="memory")
     parser.add_argument("--mutants", action="store_true", help="how soon broken verbs are caught")
+    parser.add_argument("--rollback", action="store_true", help="a Redis that forgets")
+    parser.add_argument("--deaths", action="store_true")
+    parser.add_argument("--overlapping", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.seeds)
     report: Mapping[str, object]
-    if options.mutants:
+    if options.rollback and options.mutants:
+        report = {name: rollback_caught_after(make, seeds) for name, make in LOSERS.items()}
+    elif options.rollback:
+        ways = Ways(deaths=options.deaths, overlapping=options.overlapping)
+        report = roll_back(seeds, ways=ways)
+    elif options.mutants:
         report = {name: caught_after(factory, seeds) for name, factory in MUTANTS.items()}
     else:
         with Stores(options.store) as stores:

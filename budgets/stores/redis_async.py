@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import redis.asyncio
-from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -70,12 +69,11 @@ class AsyncRedisConnection:
             await self._client.execute_command("PING")
             if self.address.durability == "ignore":
                 return ()
-            nodes = {"target_nodes": "primaries"} if self.address.cluster else {}
             names = ("maxmemory-policy", "appendonly", "appendfsync")
             told: dict[str, Any] = {}
             for name in names:
                 try:
-                    told[name] = await self._client.config_get(name, **nodes)
+                    told[name] = await self._client.config_get(name)
                 except ResponseError as error:
                     told[name] = error
         risks = risks_of(read_settings(lambda name: _answer(told[name])))
@@ -143,7 +141,7 @@ class AsyncRedisConnection:
         await connection.on_connect()
         await connection.send_command("INFO", "server")
         info = await connection.read_response()
-        self.runs.meet(where_of(connection), info, alone=not self.address.cluster)
+        self.runs.meet(where_of(connection), info, alone=True)
 
 
 class AsyncRedisStore:
@@ -316,14 +314,17 @@ def _answer(told: Any) -> Any:
 
 
 def _client(address: RedisAddress, on_connect: Any) -> Any:
-    options = client_options(address)
+    if address.cluster:  # its client has no hook for new connections, by which restarts are seen
+        raise StoreError(
+            f"the async ledger at {address.where} cannot use cluster=yes; use RedisStore, whose "
+            "verbs the agent runs in threads"
+        )
+    plain: Any = redis.asyncio.Redis  # its types mix the answers of the sync and the async client
+    retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
     try:
-        if address.cluster:
-            cluster: Any = RedisCluster  # its types mix the answers of the sync and async client
-            return cluster.from_url(address.url, redis_connect_func=on_connect, **options)
-        plain: Any = redis.asyncio.Redis
-        retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
-        return plain.from_url(address.url, redis_connect_func=on_connect, retry=retry, **options)
+        return plain.from_url(
+            address.url, redis_connect_func=on_connect, retry=retry, **client_options(address)
+        )
     except ValueError as error:
         raise StoreError(
             f"the ledger's address at {address.where} cannot be read: {error}"
