@@ -15,6 +15,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
+from agentkit.answers import Answers, Asked, Making
 from agentkit.asking import Answer, answer_of, require_question
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.errors import PriceUnknown
@@ -26,14 +27,15 @@ from agentkit.consent import Approve, Refuse, as_consent_json, waiting_for
 from agentkit.errors import ConfigError, NotResumable
 from agentkit.graph import Graph, Work, build_graph
 from agentkit.landing import LandingPlan, landing_tier, plan_landing
+from agentkit.memory.cache import ResponseCache
 from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, tier_of
 from agentkit.nodes.act import aact, act
-from agentkit.nodes.land import Check, land
+from agentkit.nodes.land import land
 from agentkit.nodes.prepare import begin, prepare
 from agentkit.nodes.think import think
 from agentkit.progress import ProgressWatch
-from agentkit.result import TaskResult, result_of
+from agentkit.result import Check, TaskResult, result_of
 from agentkit.run import DEFAULT_CONTEXT, OnProgress, Run
 from agentkit.state import AgentState, fresh
 from agentkit.telemetry.trace import TaskTrace
@@ -100,12 +102,13 @@ class Agent:
         no_progress_after: int | None = _DEFAULT_ROUNDS,
         provisioning: Provisioning | None = None,
         context: Context = DEFAULT_CONTEXT,
+        cache: ResponseCache | None = None,
     ) -> None:
         """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
         to do about it.
 
         Tools declared "write" or "spend" are neither offered nor run until `permissions` grants
-        them.
+        them. With `cache`, a task whose answer is known is not run again.
         """
         if not models:
             raise ConfigError("models=[] is empty; name at least one, like models=['local:pocket']")
@@ -139,6 +142,7 @@ class Agent:
         self._saves = saver is not None
         self.graph: Graph = build_graph(self, name=name, checkpointer=saver)
         self._graph: Any = self.graph  # its overloads are partly untyped
+        self._answers = None if cache is None else self._answers_of(cache)
 
     def run(
         self,
@@ -157,8 +161,11 @@ class Agent:
         `resume` goes on from there. A sub-agent takes its budget from the task `parent`, and gives
         back the rest: `parent=current_task()` inside a tool.
         """
-        run, config = self._begin(request, scope, tags, thread_id, on_progress, parent)
-        return self._finish(run, self._invoke(run, _inputs(request, run), config))
+        asked = Asked(request=request, scope=scope, tags=tags or {}, parent=parent)
+        if self._answers is None or thread_id is not None or not request.strip():
+            return self._run(asked, thread_id, on_progress)[1]
+        begun = self._answers.look_up(asked, self._make)
+        return begun if isinstance(begun, TaskResult) else self._make(begun, on_progress)
 
     async def arun(
         self,
@@ -171,8 +178,16 @@ class Agent:
         parent: Task | None = None,
     ) -> TaskResult:
         """As `run`, on the event loop; a cancellation is settled, then raised."""
-        run, config = self._begin(request, scope, tags, thread_id, on_progress, parent)
-        return self._finish(run, await self._ainvoke(run, _inputs(request, run), config))
+        asked = Asked(request=request, scope=scope, tags=tags or {}, parent=parent)
+        if self._answers is None or thread_id is not None or not request.strip():
+            return (await self._arun(asked, thread_id, on_progress))[1]
+        begun = await self._answers.alook_up(asked, self._make)
+        if isinstance(begun, TaskResult):
+            return begun
+        with begun:
+            state, result = await self._arun(asked, None, on_progress)
+            begun.keep(state, result)
+            return result
 
     def resume(
         self,
@@ -314,6 +329,45 @@ class Agent:
         with self._lock:
             self._runs.pop(run.task_id, None)
         return update
+
+    # Running, with the cache or without.
+
+    def _run(
+        self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
+    ) -> tuple[AgentState, TaskResult]:
+        run, config = self._begin(
+            asked.request, asked.scope, asked.tags, thread_id, on_progress, asked.parent
+        )
+        state = self._invoke(run, _inputs(asked.request, run), config)
+        return state, self._finish(run, state)
+
+    async def _arun(
+        self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
+    ) -> tuple[AgentState, TaskResult]:
+        run, config = self._begin(
+            asked.request, asked.scope, asked.tags, thread_id, on_progress, asked.parent
+        )
+        state = await self._ainvoke(run, _inputs(asked.request, run), config)
+        return state, self._finish(run, state)
+
+    def _make(self, making: Making, on_progress: OnProgress | None = None) -> TaskResult:
+        """Run a task whose answer others may wait for, and keep it."""
+        with making:
+            state, result = self._run(making.asked, None, on_progress)
+            making.keep(state, result)
+            return result
+
+    def _answers_of(self, cache: ResponseCache) -> Answers:
+        return Answers(
+            cache,
+            name=self.name,
+            ledger=self.ledger,
+            budget=self.budget,
+            tiers=self.tiers,
+            system=self._system_text,
+            catalogue=self.catalogue,
+            check=self._check,
+        )
 
     # Opening and closing.
 

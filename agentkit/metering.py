@@ -34,7 +34,7 @@ from agentkit.errors import PromptTooLong
 from agentkit.memory.components import ComponentCount, RequestParts
 from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
 from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked, check_billing
-from agentkit.models.usage import usage_of
+from agentkit.models.usage import from_cache, usage_of
 from agentkit.replay import kept_response, replayed
 
 _ATTEMPTS = 4
@@ -301,7 +301,9 @@ def _settle(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRecord:
     message = message_of(reply)
     review = call.review(message) if call.review is not None else Review()
     usage = usage_of(message, cache_write=held.plan.cache_write)
-    if usage is None or (usage.total_tokens == 0 and not call.tier.is_local):
+    if from_cache(message):
+        record = task.release_call(held, error="answered by the model's own cache")
+    elif usage is None or (usage.total_tokens == 0 and not call.tier.is_local):
         # ChatAnthropic makes zeros of usage that did not arrive
         record = task.forfeit_call(held, status="ok", error="the answer carried no usage")
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
 from agentkit.budgets.journal import CallRecord, Outcome, TaskRecord
 from agentkit.budgets.money import plain_usd, usd_from_nusd
 from agentkit.budgets.usage import Usage
+from agentkit.memory.cache import CacheHit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +20,8 @@ class TaskResult:
     (answered from the landing reserve: the budget was used up), `exhausted` (the budget was used up
     and there is no answer), `failed`, `cancelled`. `reason` says why it was not simply answered.
     `cost_usd` includes what subtasks cost; `calls`, `usage` and `records` are the task's own.
-    `unconfirmed_usd` is the part charged at its worst case, for no usage arrived.
+    `unconfirmed_usd` is the part charged at its worst case, for no usage arrived. `cache_hit` tells
+    where the answer came from a cache, and what that saved.
     """
 
     outcome: Outcome
@@ -34,6 +37,7 @@ class TaskResult:
     thread_id: str
     trace_id: str
     records: tuple[CallRecord, ...] = ()
+    cache_hit: CacheHit | None = None
 
     @property
     def ok(self) -> bool:
@@ -55,7 +59,20 @@ class TaskResult:
             "calls": self.calls,
             "steps": self.steps,
             "escalations": self.escalations,
+            "cache_hit": None if self.cache_hit is None else self.cache_hit.hit_id,
         }
+
+
+Check = Callable[[TaskResult], bool]
+
+
+def checked(check: Check, result: TaskResult) -> tuple[Outcome, str | None]:
+    """What the user's check makes of an answer, and why it is not resolved."""
+    try:
+        passed = check(result)
+    except Exception as error:  # noqa: BLE001  the user's own code: it must not lose the answer
+        return "answered", f"check raised {type(error).__name__}: {error}"
+    return ("resolved", None) if passed else ("answered", "check did not pass")
 
 
 def result_of(record: TaskRecord, *, answer: str, calls: list[CallRecord]) -> TaskResult:

@@ -14,6 +14,7 @@ from agentkit.cli import (
     advise,
     alerts,
     budget,
+    cache,
     demo,
     doctor,
     export,
@@ -57,6 +58,7 @@ app.command()(status.statusline)
 app.command()(alerts.metrics)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(budget.app, name="budget")
+app.add_typer(cache.app, name="cache")
 app.add_typer(models.app, name="models")
 app.add_typer(prices.app, name="prices")
 app.command()(doctor.doctor)

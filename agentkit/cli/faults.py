@@ -16,6 +16,7 @@ _USED_UP_NAMES = frozenset(("BudgetExceeded", "DeadlineExceeded"))
 _FAMILIES = (
     ("agentkit.budgets.errors", "BudgetError"),
     ("agentkit.tools.errors", "ToolError"),
+    ("agentkit.memory.cache.store", "CacheError"),
     ("agentkit.models.local.errors", "LocalModelError"),
 )
 

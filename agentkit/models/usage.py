@@ -20,6 +20,8 @@ def usage_of(message: AIMessage, *, cache_write: CacheWrite = "none") -> Usage |
     reported = message.usage_metadata
     if reported is None:
         return None
+    if from_cache(message):
+        return Usage()
     inputs: Mapping[str, Any] = reported.get("input_token_details") or {}
     outputs: Mapping[str, Any] = reported.get("output_token_details") or {}
     read = _of_any_service_tier(inputs, "cache_read")
@@ -40,6 +42,12 @@ def usage_of(message: AIMessage, *, cache_write: CacheWrite = "none") -> Usage |
         output_tokens=output,
         reasoning_tokens=min(output, _of_any_service_tier(outputs, "reasoning")),
     )
+
+
+def from_cache(message: AIMessage) -> bool:
+    """True for an answer out of the cache of LangChain, which marks it so: nothing was sent."""
+    reported: Mapping[str, Any] = message.usage_metadata or {}
+    return reported.get("total_cost") == 0
 
 
 def _of_any_service_tier(details: Mapping[str, Any], name: str) -> int:

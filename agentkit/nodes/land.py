@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,13 +20,11 @@ from agentkit.landing import (
 from agentkit.metering import Call, message_of, metered_call
 from agentkit.models.provider import describe
 from agentkit.nodes.sent import senders
-from agentkit.result import TaskResult, result_of
+from agentkit.result import Check, checked, result_of
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 
 _ROUNDING_TOKENS = 16
-
-Check = Callable[[TaskResult], bool]
 
 
 def land(
@@ -72,7 +70,8 @@ def _close(
     check: Check | None,
 ) -> Any:
     if outcome == "answered" and check is not None:
-        outcome, reason = _checked(run, state, answer, check)
+        result = result_of(run.task.record, answer=answer, calls=run.task.calls)
+        outcome, reason = checked(check, result)
     return run.task.close(
         outcome,
         reason=reason,
@@ -80,15 +79,6 @@ def _close(
         escalations=state.get("escalations", 0),
         trace_id=run.trace.trace_id,
     )
-
-
-def _checked(run: Run, state: AgentState, answer: str, check: Check) -> tuple[Outcome, str | None]:
-    result = result_of(run.task.record, answer=answer, calls=run.task.calls)
-    try:
-        passed = check(result)
-    except Exception as error:  # noqa: BLE001  the user's own code: it must not lose the answer
-        return "answered", f"check raised {type(error).__name__}: {error}"
-    return ("resolved", None) if passed else ("answered", "check did not pass")
 
 
 def _final_answer(

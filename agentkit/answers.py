@@ -1,0 +1,192 @@
+"""An agent's cache: tasks whose answer is known are not run, and good answers are kept.
+
+A whole task is what is cached: its request, what it was answered, and what that cost. Tasks of a
+thread are left out, for their answers depend on what was said before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from agentkit.budgets.journal import Outcome
+from agentkit.budgets.ledger import Ledger
+from agentkit.budgets.money import plain_usd, usd_from_nusd
+from agentkit.budgets.task import Task
+from agentkit.memory.cache import CacheHit, CacheRequest, Claim, ResponseCache, refusal
+from agentkit.memory.cache.entry import digest
+from agentkit.models.tier import Tier
+from agentkit.result import Check, TaskResult, checked, result_of
+from agentkit.state import AgentState, transcript
+from agentkit.telemetry.trace import TaskTrace
+from agentkit.tools.catalogue import ToolCatalogue
+
+if TYPE_CHECKING:
+    from agentkit.budgets.budget import Budget
+
+USER_TAG = "user"
+METADATA_TAGS = ("product", "segment", "locale", "date", "environment")
+LASTING = "lasting"
+"""A tool's tag: its results are trusted and stay true, so that answers made of them may be kept."""
+
+_DATED = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A task that is about to be run: what it asks, and for whom."""
+
+    request: str
+    scope: str
+    tags: Mapping[str, str]
+    parent: Task | None = None
+
+
+class Answers:
+    """Ties a ResponseCache to an agent."""
+
+    def __init__(
+        self,
+        cache: ResponseCache,
+        *,
+        name: str,
+        ledger: Ledger,
+        budget: Budget,
+        tiers: Sequence[Tier],
+        system: str,
+        catalogue: ToolCatalogue,
+        check: Check | None,
+    ) -> None:
+        self._cache = cache
+        self._name = name
+        self._ledger = ledger
+        self._budget = budget
+        self._models = [tier.label for tier in tiers]
+        self._family = ",".join(_DATED.sub("", label) for label in self._models)
+        self._system = digest(system)
+        self._tools = digest(catalogue.openai_schemas())
+        self._lasting = frozenset(spec.name for spec in catalogue if LASTING in spec.tags)
+        self._check = check
+
+    def look_up(self, asked: Asked, remake: Callable[[Making], object]) -> TaskResult | Making:
+        """The result from the cache, or the right to make it.
+
+        `remake` runs the task anew, behind the user's back, where the answer is past its time.
+        """
+        return self._outcome(asked, self._cache.begin(self._request(asked)), remake)
+
+    async def alook_up(
+        self, asked: Asked, remake: Callable[[Making], object]
+    ) -> TaskResult | Making:
+        """As `look_up`, on the event loop."""
+        begun = await self._cache.abegin(self._request(asked))
+        if self._ledger.store.blocking:
+            return await asyncio.to_thread(self._outcome, asked, begun, remake)
+        return self._outcome(asked, begun, remake)
+
+    def keep(self, claim: Claim, asked: Asked, state: AgentState, result: TaskResult) -> str | None:
+        """Keep a result; returns why it is not kept, or None."""
+        if not result.ok or result.reason is not None:
+            return result.reason or f"the task was {result.outcome}"
+        refused = refusal(
+            transcript(state),
+            answer=result.answer,
+            user=claim.request.user,
+            lasting_tools=self._lasting,
+        )
+        if refused is None:
+            self._cache.keep(
+                claim.request,
+                result.answer,
+                cost_nusd=int(result.cost_usd * 1_000_000_000),
+                tags=tuple(f"{name}:{value}" for name, value in sorted(asked.tags.items())),
+            )
+        return refused
+
+    def give_up(self, claim: Claim) -> None:
+        """Let the next one try."""
+        self._cache.give_up(claim)
+
+    def _request(self, asked: Asked) -> CacheRequest:
+        return CacheRequest(
+            tenant=asked.scope.partition("/")[0],
+            exact=digest(asked.request.strip()),
+            text=asked.request.strip(),
+            user=asked.tags.get(USER_TAG),
+            family=self._family,
+            system=self._system,
+            tools=self._tools,
+            metadata={name: asked.tags[name] for name in METADATA_TAGS if name in asked.tags},
+        )
+
+    def _outcome(
+        self, asked: Asked, begun: CacheHit | Claim, remake: Callable[[Making], object]
+    ) -> TaskResult | Making:
+        if isinstance(begun, Claim):
+            return Making(self, begun, asked)
+        if begun.stale:
+            self._remake(asked, remake)
+        return self._served(asked, begun)
+
+    def _remake(self, asked: Asked, remake: Callable[[Making], object]) -> None:
+        """Run the task in a thread, unless somebody is at it already."""
+        request = self._request(asked)
+        claim = self._cache.claim(request)
+        if claim is not None:
+            making = Making(self, claim, asked)
+            threading.Thread(target=remake, args=(making,), daemon=True).start()
+
+    def _served(self, asked: Asked, hit: CacheHit) -> TaskResult:
+        """The hit as a task of its own in the ledger, which cost nothing."""
+        task = (self._ledger if asked.parent is None else asked.parent.ledger).open_task(
+            scope=asked.scope,
+            budget=self._budget,
+            tags=asked.tags,
+            models=self._models,
+            parent=asked.parent,
+        )
+        trace = TaskTrace(task.record, agent_name=self._name)
+        task.note(
+            "cache_hit",
+            f"answered from the cache ({hit.kind}, {hit.score:.2f}), which saved "
+            f"${plain_usd(usd_from_nusd(hit.saved_nusd))}",
+            data={
+                "hit_id": hit.hit_id,
+                "entry_id": hit.entry_id,
+                "kind": hit.kind,
+                "score": round(hit.score, 4),
+                "saved_nusd": hit.saved_nusd,
+                "age_seconds": round(hit.age_seconds, 1),
+            },
+        )
+        result = result_of(task.record, answer=hit.answer, calls=[])
+        outcome: Outcome = "answered"
+        reason: str | None = None
+        if self._check is not None:
+            outcome, reason = checked(self._check, result)
+        record = task.close(outcome, reason=reason, trace_id=trace.trace_id)
+        trace.end(record)
+        return replace(result_of(record, answer=hit.answer, calls=[]), cache_hit=hit)
+
+
+class Making:
+    """The time while a task is run whose answer others wait for: a context that ends the wait."""
+
+    def __init__(self, answers: Answers, claim: Claim, asked: Asked) -> None:
+        self._answers = answers
+        self._claim = claim
+        self.asked = asked
+
+    def __enter__(self) -> Making:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answers.give_up(self._claim)
+
+    def keep(self, state: AgentState, result: TaskResult) -> None:
+        """Keep the result where that is safe."""
+        self._answers.keep(self._claim, self.asked, state, result)

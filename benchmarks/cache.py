@@ -1,0 +1,233 @@
+"""How often a cache answers by meaning, and how often that answer is wrong.
+
+    python benchmarks/cache.py [--json] [--calibrate] [--without-minilm]
+
+Each method's threshold is chosen on every other row, for at most 1 % and 5 % of wrong hits, counted
+as (wrong + 1) / (hits + 1), and scored on the rest; where no threshold keeps to that, nothing hits.
+
+qqp            one entry in the cache, one question to it. 15 % is shown too: people's verdicts on
+               nearly equal questions contradict one another in about a tenth of the rows.
+gptcache_mock  all texts cached, then their paraphrases asked.
+banking77      a stream in which each miss is kept; the intent stands for the answer.
+traps          one number, date, name, unit or negation changed, at the shipped threshold for 1 %.
+
+Needs the data folder named by AGENTKIT_DATA (default ../shared/data).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from _cache_methods import Embedding, Method, Ours, TfIdf
+from _cache_sets import Half, Pair, banking77, gptcache_mock, half, qqp, traps
+
+from agentkit.memory.cache import CachePolicy, CacheRequest, Outcome, ResponseCache, threshold_for
+from agentkit.tools.provision.embedding import StaticEmbedding
+
+_SHARES = (0.01, 0.05)
+_CALIBRATED_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
+_STREAM_THRESHOLDS = 24
+_TRAPS = 2_000
+_SIZES = (10_000, 100_000)
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Print the figures as a table, or as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--calibrate", action="store_true", help="print the thresholds to ship")
+    parser.add_argument("--without-minilm", action="store_true")
+    parser.add_argument("--without-speed", action="store_true")
+    arguments = parser.parse_args()
+    methods = _methods(minilm=not arguments.without_minilm)
+    if arguments.calibrate:
+        print(json.dumps({n: _calibrated(m) for n, m in methods.items() if n in _OURS}, indent=2))
+        return
+    report: dict[str, Any] = {
+        "qqp": {name: _qqp(method) for name, method in methods.items()},
+        "gptcache_mock": {name: _mock(method) for name, method in methods.items()},
+        "banking77": {name: _stream(method) for name, method in methods.items()},
+        "traps": _traps(),
+    }
+    if not arguments.without_speed:
+        report |= _speed()
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print(report)
+
+
+_OURS = ("agentkit", "agentkit_minilm")
+
+
+def _methods(*, minilm: bool) -> dict[str, Method]:
+    texts = [text for pair in qqp() for text in (pair.cached, pair.asked)]
+    texts += [text for pair in gptcache_mock() for text in pair]
+    texts += [text for text, _ in banking77()]
+    shipped = Embedding("shipped", texts)
+    methods: dict[str, Method] = {"agentkit": Ours(shipped)}
+    if minilm:
+        embedding = Embedding("minilm", texts)
+        methods["agentkit_minilm"] = Ours(embedding)
+        methods["embedding_only_minilm"] = Ours(embedding, plain=True)
+    methods["embedding_only"] = Ours(shipped, plain=True)
+    methods["tfidf"] = TfIdf([pair.cached for pair in half(qqp(), "chosen")])
+    return methods
+
+
+def _qqp(method: Method) -> Row:
+    chosen, scored = ([_pair(method, p) for p in half(qqp(), w)] for w in ("chosen", "scored"))
+    return _scored(chosen, scored, (*_SHARES, 0.15))
+
+
+def _pair(method: Method, pair: Pair) -> Outcome:
+    lookup = method.index()
+    lookup.put(0, pair.cached, pair.cached)
+    found = lookup.find(pair.asked)
+    return Outcome(-math.inf if found is None else found.score, pair.same)
+
+
+def _mock(method: Method) -> Row:
+    chosen, scored = (_mock_outcomes(method, which) for which in ("chosen", "scored"))
+    return _scored(chosen, scored, _SHARES)
+
+
+def _mock_outcomes(method: Method, which: Half) -> list[Outcome]:
+    pairs = gptcache_mock()
+    lookup = method.index()
+    for number, (text, _) in enumerate(pairs):
+        lookup.put(number, text, text)
+    outcomes: list[Outcome] = []
+    for text, paraphrase in half(pairs, which):
+        found = lookup.find(paraphrase)
+        right = found is not None and pairs[found.entry][0] == text
+        outcomes.append(Outcome(-math.inf if found is None else found.score, right))
+    return outcomes
+
+
+def _scored(chosen: list[Outcome], scored: list[Outcome], shares: Sequence[float]) -> Row:
+    row: Row = {}
+    for share in shares:
+        threshold = threshold_for(chosen, share)
+        hits = [outcome for outcome in scored if outcome.score >= threshold]
+        _fill(row, share, len(hits), sum(not hit.right for hit in hits), len(scored))
+    return row
+
+
+def _fill(row: Row, share: float, hits: int, wrong: int, asked: int) -> None:
+    name = f"{round(share * 100)}pct"
+    row[f"hit_rate_at_{name}"] = round(hits / asked, 4)
+    row[f"wrong_at_{name}"] = round(wrong / hits, 4) if hits else None
+    row["precision"] = round(1 - wrong / hits, 4) if hits else row.get("precision")
+
+
+def _stream(method: Method) -> Row:
+    chosen = half(banking77(), "chosen")
+    levels = _levels(method, chosen)
+    replays = {level: _replay(method, chosen, level) for level in levels}
+    row: Row = {}
+    for share in _SHARES:
+        kept = [n for n, (hits, wrong) in replays.items() if (wrong + 1) / (hits + 1) <= share]
+        scored = half(banking77(), "scored")
+        hits, wrong = _replay(method, scored, min(kept)) if kept else (0, 0)
+        _fill(row, share, hits, wrong, len(scored))
+    return row
+
+
+def _levels(method: Method, stream: Sequence[tuple[str, str]]) -> list[float]:
+    """Thresholds worth trying: even steps through the scores that occur."""
+    lookup = method.index()
+    scores: list[float] = []
+    for number, (text, intent) in enumerate(stream):
+        found = lookup.find(text)
+        if found is not None and math.isfinite(found.score):
+            scores.append(found.score)
+        lookup.put(number, text, intent)
+    return [float(q) for q in np.quantile(scores, np.linspace(0, 1, _STREAM_THRESHOLDS))]
+
+
+def _replay(method: Method, stream: Sequence[tuple[str, str]], threshold: float) -> tuple[int, int]:
+    """Hits and wrong hits of a stream that fills its own cache."""
+    lookup = method.index()
+    hits = wrong = 0
+    for number, (text, intent) in enumerate(stream):
+        found = lookup.find(text)
+        if found is not None and found.score >= threshold:
+            hits += 1
+            wrong += stream[found.entry][1] != intent
+        else:
+            lookup.put(number, text, intent)
+    return hits, wrong
+
+
+def _calibrated(method: Method) -> dict[str, float | None]:
+    """The dearer of the thresholds that the chosen halves of the stream and the paraphrases ask."""
+    stream = half(banking77(), "chosen")
+    replays = {level: _replay(method, stream, level) for level in _levels(method, stream)}
+    paraphrases = _mock_outcomes(method, "chosen")
+    table: dict[str, float | None] = {}
+    for share in _CALIBRATED_SHARES:
+        kept = [n for n, (hits, wrong) in replays.items() if (wrong + 1) / (hits + 1) <= share]
+        both = max(min(kept, default=math.inf), threshold_for(paraphrases, share))
+        table[str(share)] = round(both, 3) if math.isfinite(both) else None
+    return table
+
+
+def _traps() -> Row:
+    """Each trap asked of a cache that holds its original, at the shipped threshold for 1 %."""
+    pairs = traps(_TRAPS)
+    cache = ResponseCache(embedder=StaticEmbedding.shipped(), policy=CachePolicy(max_wrong=0.01))
+    wrong = 0
+    for number, pair in enumerate(pairs):
+        tenant = str(number)
+        cached, asked = (
+            CacheRequest(tenant=tenant, exact=text, text=text) for text in (pair.cached, pair.asked)
+        )
+        cache.keep(cached, "answer", cost_nusd=1)
+        wrong += cache.look_up(asked) is not None
+    return {"wrong_hits": wrong, "n": len(pairs)}
+
+
+def _speed() -> Row:
+    """Milliseconds a look-up by meaning, its embedding included."""
+    report: Row = {}
+    texts = [text for pair in qqp() for text in (pair.cached, pair.asked)]
+    for size in _SIZES:
+        cache = ResponseCache(embedder=StaticEmbedding.shipped())
+        for number in range(size):
+            text = f"{texts[number % len(texts)]} {number // len(texts) or ''}".strip()
+            cache.keep(CacheRequest(tenant="t", exact=text, text=text), text, cost_nusd=1)
+        times: list[float] = []
+        for text in texts[:: len(texts) // 400]:
+            asked = CacheRequest(tenant="t", exact=f"{text} now", text=f"{text} now")
+            started = time.perf_counter()
+            cache.look_up(asked)
+            times.append((time.perf_counter() - started) * 1_000)
+        suffix = "" if size == _SIZES[0] else f"_at_{size}"
+        report[f"ms_p50{suffix}"] = round(float(np.percentile(times[1:], 50)), 3)
+        report[f"ms_p99{suffix}"] = round(float(np.percentile(times[1:], 99)), 3)
+    return report
+
+
+def _print(report: dict[str, Any]) -> None:
+    for name in ("qqp", "gptcache_mock", "banking77"):
+        for method, row in report[name].items():
+            cells = "  ".join(f"{key} {value}" for key, value in row.items())
+            print(f"{name:14} {method:22} {cells}")
+    for name, value in report.items():
+        if name not in ("qqp", "gptcache_mock", "banking77"):
+            print(f"{name}: {json.dumps(value)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,393 @@
+"""Answers that are not paid for twice: the same request first, then the same meaning."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from agentkit.memory.cache.calibrated import shipped_threshold
+from agentkit.memory.cache.entry import CacheEntry, CacheHit, CacheRequest, tenant_of
+from agentkit.memory.cache.store import CacheError, CacheStore, Served
+from agentkit.memory.cache.stores import open_cache_store
+from agentkit.memory.cache.threshold import NEVER, Outcome, moved_threshold
+
+if TYPE_CHECKING:
+    from agentkit.memory.cache.neighbours import Embedder, Neighbours, Vectors
+    from agentkit.memory.cache.reading import Reading
+
+_DAY_SECONDS = 86_400.0
+_PARTITIONS_REMEMBERED = 512
+_ROOM_CHECKED_EVERY = 64
+_EVICTED_SHARE = 0.1
+_FIRST_POLL_SECONDS = 0.01
+_LONGEST_POLL_SECONDS = 0.1
+_THRESHOLD_SECONDS = 5.0
+
+Judge = Callable[[str, str], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachePolicy:
+    """How a cache behaves.
+
+    `max_wrong` is the share of hits by meaning that may be wrong; the threshold of likeness follows
+    from it. `threshold` replaces the calibrated one. `ttl_seconds` is how long an answer is fresh,
+    `ttl_by_tag` the same for entries with a tag (the shortest counts); for `stale_seconds` more it
+    is still served, and made anew. `claim_seconds` is how long others wait for the one who makes an
+    answer. Raises CacheError for values that make no sense.
+    """
+
+    max_wrong: float = 0.01
+    by_meaning: bool = True
+    threshold: float | None = None
+    ttl_seconds: float = 7 * _DAY_SECONDS
+    ttl_by_tag: Mapping[str, float] = field(default_factory=dict[str, float])
+    stale_seconds: float = 0.0
+    max_entries: int = 100_000
+    max_bytes: int = 512 * 1024 * 1024
+    claim_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_wrong < 1:
+            raise CacheError(f"max_wrong={self.max_wrong}; give a share between 0 and 1, like 0.01")
+        for name in ("ttl_seconds", "max_entries", "max_bytes", "claim_seconds"):
+            if getattr(self, name) <= 0:
+                raise CacheError(f"{name}={getattr(self, name)}; give a number above 0")
+        if self.stale_seconds < 0 or any(ttl <= 0 for ttl in self.ttl_by_tag.values()):
+            raise CacheError("stale_seconds and the values of ttl_by_tag cannot be negative or 0")
+
+
+_DEFAULT_POLICY = CachePolicy()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """The right to make the answer of a request while others wait: end it with `give_up`.
+
+    `alone` says that the wait was over before anybody else had an answer.
+    """
+
+    request: CacheRequest
+    owner: str
+    alone: bool = False
+
+
+class ResponseCache:
+    """Looks answers up by request and by meaning, per tenant, and keeps them for a while.
+
+    >>> from agentkit.memory.cache import CacheRequest, ResponseCache
+    >>> cache = ResponseCache()
+    >>> request = CacheRequest(tenant="acme", exact="what is our refund policy")
+    >>> cache.keep(request, "30 days", cost_nusd=2_000_000) is not None
+    True
+    >>> cache.look_up(request).answer
+    '30 days'
+    """
+
+    def __init__(
+        self,
+        store: CacheStore | str = "memory://",
+        *,
+        embedder: Embedder | None = None,
+        policy: CachePolicy = _DEFAULT_POLICY,
+        judge: Judge | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """A cache over a store, or an address: `memory://`, `sqlite:///cache.db`, `redis://…`.
+
+        Without `embedder` only the same request hits. `judge(cached, asked)` has the last word on a
+        hit by meaning. Raises CacheError where the store cannot be opened.
+        """
+        self.store: CacheStore = open_cache_store(store) if isinstance(store, str) else store
+        self.policy = policy
+        self._embedder = embedder if policy.by_meaning else None
+        self._judge = judge
+        self._clock = clock
+        self._indexes: OrderedDict[str, tuple[int, Neighbours]] = OrderedDict()
+        self._lock = threading.RLock()
+        self._thresholds: dict[str, tuple[float, float]] = {}
+        self._kept = 0
+
+    def look_up(self, request: CacheRequest) -> CacheHit | None:
+        """The answer to `request`, or None. Raises CacheError where the store fails."""
+        entry = self.store.exact(request.key)
+        if entry is not None and self._serves(entry, request):
+            return self._hit(entry, request, "exact", 1.0)
+        return self._by_meaning(request)
+
+    def keep(
+        self,
+        request: CacheRequest,
+        answer: str,
+        *,
+        cost_nusd: int,
+        tags: tuple[str, ...] = (),
+        sources: tuple[str, ...] = (),
+    ) -> str | None:
+        """Keep an answer and return its entry's id; None where it is larger than the cache.
+
+        `refusal` in `agentkit.memory.cache.admission` says what must not be kept.
+        """
+        now = self._clock()
+        ttls = [self.policy.ttl_by_tag[tag] for tag in tags if tag in self.policy.ttl_by_tag]
+        entry = CacheEntry(
+            entry_id=_new_id(request.tenant),
+            key=request.key,
+            tenant=request.tenant,
+            partition=self._partition(request),
+            question=request.text or "",
+            answer=answer,
+            kept_at=now,
+            expires_at=now + min([*ttls] or [self.policy.ttl_seconds]),
+            vector=self._vector_bytes(request),
+            cost_nusd=cost_nusd,
+            tags=tags,
+            sources=sources,
+        )
+        if entry.size_bytes > self.policy.max_bytes:
+            return None
+        self.store.put(entry)
+        self._kept += 1
+        if self._kept % _ROOM_CHECKED_EVERY == 0:
+            self.make_room()
+        return entry.entry_id
+
+    def begin(
+        self, request: CacheRequest, *, wait_seconds: float | None = None
+    ) -> CacheHit | Claim:
+        """The answer, or the claim to make it; waits while somebody else makes it."""
+        waiting = _Waiting(self, request, wait_seconds)
+        while (outcome := waiting.look()) is None:
+            time.sleep(waiting.pause())
+        return outcome
+
+    async def abegin(
+        self, request: CacheRequest, *, wait_seconds: float | None = None
+    ) -> CacheHit | Claim:
+        """As `begin`, on the event loop."""
+        waiting = _Waiting(self, request, wait_seconds)
+        while True:
+            blocking = self.store.blocking
+            outcome = await asyncio.to_thread(waiting.look) if blocking else waiting.look()
+            if outcome is not None:
+                return outcome
+            await asyncio.sleep(waiting.pause())
+
+    def claim(self, request: CacheRequest) -> Claim | None:
+        """The right to make an answer anew; None while somebody else has it."""
+        owner = secrets.token_hex(8)
+        if self.store.claim(request.key, owner, seconds=self.policy.claim_seconds):
+            return Claim(request=request, owner=owner)
+        return None
+
+    def give_up(self, claim: Claim) -> None:
+        """End a claim, whether its answer was kept or not: the next one may try."""
+        self.store.give_up(claim.request.key, claim.owner)
+
+    def wrong(self, hit_id: str) -> float:
+        """Report a wrong hit; returns the tenant's threshold from now on.
+
+        Raises CacheError where no such hit is remembered; only hits by meaning are.
+        """
+        served = self.store.report_wrong(hit_id)
+        if served is None:
+            raise CacheError(f"no hit by meaning with the id {hit_id!r} is remembered")
+        self._thresholds.pop(served.tenant, None)
+        return self.threshold(served.tenant)
+
+    def forget(
+        self, *, tag: str | None = None, source: str | None = None, tenant: str | None = None
+    ) -> int:
+        """Remove the entries that fit all that is given; returns how many there were."""
+        if tag is None and source is None and tenant is None:
+            raise CacheError("say what to forget: tag, source or tenant")
+        removed = 0
+        while found := self.store.find(tag=tag, source=source, tenant=tenant):
+            removed += self.store.remove([entry.entry_id for entry in found])
+        return removed
+
+    def threshold(self, tenant: str) -> float:
+        """The score from which on a tenant's questions are taken for the same.
+
+        What other processes report takes effect within five seconds.
+        """
+        known = self._thresholds.get(tenant)
+        if known is not None and time.monotonic() < known[1]:
+            return known[0]
+        threshold = self._threshold(tenant)
+        if len(self._thresholds) >= _PARTITIONS_REMEMBERED:
+            self._thresholds.clear()
+        self._thresholds[tenant] = (threshold, time.monotonic() + _THRESHOLD_SECONDS)
+        return threshold
+
+    def make_room(self) -> int:
+        """Remove what is past its time, then what brings least money per byte; returns how many."""
+        now = self._clock()
+        old = self.store.find(expired_at=now - self.policy.stale_seconds)
+        removed = self.store.remove([entry.entry_id for entry in old])
+        totals = self.store.totals()
+        if totals.entries > self.policy.max_entries or totals.size_bytes > self.policy.max_bytes:
+            over = max(
+                totals.entries / self.policy.max_entries, totals.size_bytes / self.policy.max_bytes
+            )
+            share = 1 - (1 - _EVICTED_SHARE) / over
+            ids = self.store.least_worth(max(1, round(totals.entries * share)))
+            removed += self.store.remove(ids)
+        return removed
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def _threshold(self, tenant: str) -> float:
+        base = self.policy.threshold
+        if base is None:
+            name = "" if self._embedder is None else self._embedder.fingerprint
+            base = shipped_threshold(name, self.policy.max_wrong)
+        return moved_threshold(base, self.store.served(tenant), self.policy.max_wrong)
+
+    def _by_meaning(self, request: CacheRequest) -> CacheHit | None:
+        if self._embedder is None or not request.text:
+            return None
+        threshold = self.threshold(request.tenant)
+        if threshold == NEVER:
+            return None
+        vector = self._embedder.embed([request.text])[0]
+        with self._lock:
+            near = self._index(self._partition(request), len(vector)).nearest(vector)
+        if near is None or near.score < threshold:
+            return None
+        entry = self.store.entry(near.entry_id)
+        if entry is None or not self._serves(entry, request):
+            return None
+        score = near.score - _doubt(entry.question, request.text)
+        if score < threshold:
+            return None
+        if self._judge is not None and not self._judge(entry.question, request.text):
+            return None
+        return self._hit(entry, request, "meaning", score)
+
+    def _serves(self, entry: CacheEntry, request: CacheRequest) -> bool:
+        """Never another partition's, whatever an index or a store says; never too old."""
+        if entry.partition != self._partition(request) or entry.tenant != request.tenant:
+            return False
+        return self._clock() < entry.expires_at + self.policy.stale_seconds
+
+    def _hit(self, entry: CacheEntry, request: CacheRequest, kind: str, score: float) -> CacheHit:
+        now = self._clock()
+        hit = CacheHit(
+            hit_id=_new_id(request.tenant),
+            entry_id=entry.entry_id,
+            answer=entry.answer,
+            kind="exact" if kind == "exact" else "meaning",
+            score=score,
+            saved_nusd=entry.cost_nusd,
+            age_seconds=now - entry.kept_at,
+            stale=now >= entry.expires_at,
+        )
+        served = Served(hit.hit_id, entry.entry_id, request.tenant, Outcome(score, True), now)
+        self.store.used(entry.entry_id, entry.cost_nusd, served if hit.kind == "meaning" else None)
+        return hit
+
+    def _partition(self, request: CacheRequest) -> str:
+        """One embedding model's vectors are never compared with another's."""
+        model = "" if self._embedder is None else self._embedder.fingerprint
+        return f"{request.partition}.{model}" if request.text else request.partition
+
+    def _vector_bytes(self, request: CacheRequest) -> bytes:
+        if self._embedder is None or not request.text:
+            return b""
+        return bytes(self._embedder.embed([request.text])[0].data)
+
+    def _index(self, partition: str, dimensions: int) -> Neighbours:
+        """The partition's questions, brought up to what other processes kept and removed."""
+        from agentkit.memory.cache.neighbours import Neighbours
+
+        seq, index = self._indexes.pop(partition, (0, None))
+        changes = self.store.changes(partition, seq)
+        if index is None or changes.whole:
+            index = Neighbours(dimensions)
+        index.remove(changes.removed)
+        for entry in changes.entries:
+            vector = _vector(entry.vector, dimensions)
+            if vector is not None:
+                index.put(entry.entry_id, vector, entry.answer_digest)
+        self._indexes[partition] = (changes.seq, index)
+        if len(self._indexes) > _PARTITIONS_REMEMBERED:
+            self._indexes.popitem(last=False)
+        return index
+
+
+class _Waiting:
+    """One caller's wait for an answer that somebody else may be making."""
+
+    def __init__(
+        self, cache: ResponseCache, request: CacheRequest, wait_seconds: float | None
+    ) -> None:
+        self._cache = cache
+        self._request = request
+        self._owner = secrets.token_hex(8)
+        most = cache.policy.claim_seconds
+        self._until = time.monotonic() + (most if wait_seconds is None else min(wait_seconds, most))
+        self._pause = _FIRST_POLL_SECONDS
+        self._looked = False
+
+    def look(self) -> CacheHit | Claim | None:
+        """The answer, the claim, or None while another has the claim."""
+        cache, request = self._cache, self._request
+        if not self._looked:
+            self._looked = True
+            hit = cache.look_up(request)
+            if hit is not None:
+                return hit
+        if cache.store.claim(request.key, self._owner, seconds=cache.policy.claim_seconds):
+            claim = Claim(request=request, owner=self._owner)
+            if cache.store.exact(request.key) is None:
+                return claim
+            hit = cache.look_up(request)  # kept between our look and our claim
+            if hit is None:
+                return claim
+            cache.give_up(claim)
+            return hit
+        if time.monotonic() >= self._until:
+            return Claim(request=request, owner=self._owner, alone=True)
+        return None
+
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        pause = min(self._pause, max(0.0, self._until - time.monotonic()))
+        self._pause = min(self._pause * 1.5, _LONGEST_POLL_SECONDS)
+        return pause
+
+
+def _new_id(tenant: str) -> str:
+    return f"{tenant_of(tenant, named=True)}:{secrets.token_hex(6)}"
+
+
+def _doubt(cached: str, asked: str) -> float:
+    from agentkit.memory.cache.difference import difference, penalty
+
+    return penalty(difference(_reading(cached), _reading(asked)))
+
+
+@lru_cache(8_192)
+def _reading(text: str) -> Reading:
+    from agentkit.memory.cache.reading import read
+
+    return read(text)
+
+
+def _vector(data: bytes, dimensions: int) -> Vectors | None:
+    import numpy as np
+
+    if len(data) != 4 * dimensions:
+        return None
+    vector = np.frombuffer(data, np.float32)
+    return vector if bool(np.isfinite(vector).all()) else None

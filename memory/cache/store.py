@@ -1,0 +1,117 @@
+"""The storage Protocol behind the cache, and the values that cross it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from agentkit.memory.cache.entry import CacheEntry
+from agentkit.memory.cache.threshold import Outcome
+
+
+class CacheError(Exception):
+    """A cache that cannot be opened, read or written, or a setting that makes no sense."""
+
+
+class Changes(NamedTuple):
+    """What became of a partition since a point in its history.
+
+    `whole` says that the history does not reach back that far: `entries` is then all there is.
+    """
+
+    seq: int
+    entries: Sequence[CacheEntry]
+    removed: Sequence[str]
+    whole: bool
+
+
+class Totals(NamedTuple):
+    """The size of a cache and what it brought."""
+
+    entries: int
+    size_bytes: int
+    hits: int
+    saved_nusd: int
+
+
+class Served(NamedTuple):
+    """An answer that was given by meaning: `right` is False once somebody reported it."""
+
+    hit_id: str
+    entry_id: str
+    tenant: str
+    outcome: Outcome
+    at: float
+
+
+class CacheStore(Protocol):
+    """Where entries live. Every method is atomic and safe from many threads."""
+
+    @property
+    def blocking(self) -> bool:
+        """True where a method waits for a disk or a network, so that an event loop must not."""
+        ...
+
+    def put(self, entry: CacheEntry) -> None:
+        """Keep an entry, instead of the one of the same key where there is one."""
+        ...
+
+    def exact(self, key: str) -> CacheEntry | None:
+        """The entry of a key."""
+        ...
+
+    def entry(self, entry_id: str) -> CacheEntry | None:
+        """The entry of an id."""
+        ...
+
+    def changes(self, partition: str, after: int) -> Changes:
+        """What was kept in or removed from `partition` since `after`; 0 asks for all of it."""
+        ...
+
+    def used(self, entry_id: str, saved_nusd: int, served: Served | None = None) -> None:
+        """Count a hit; remember `served`, an answer that was given by meaning."""
+        ...
+
+    def remove(self, entry_ids: Sequence[str]) -> int:
+        """Remove entries; returns how many there were."""
+        ...
+
+    def find(
+        self,
+        *,
+        tenant: str | None = None,
+        tag: str | None = None,
+        source: str | None = None,
+        expired_at: float | None = None,
+        limit: int = 1_000,
+    ) -> list[CacheEntry]:
+        """The entries that fit all that is given, the latest first."""
+        ...
+
+    def least_worth(self, count: int) -> list[str]:
+        """The ids of the entries that bring least money per byte."""
+        ...
+
+    def totals(self) -> Totals:
+        """Sums over all entries."""
+        ...
+
+    def claim(self, key: str, owner: str, *, seconds: float) -> bool:
+        """Be the one who makes the answer of `key`, until `give_up` or for `seconds`."""
+        ...
+
+    def give_up(self, key: str, owner: str) -> None:
+        """End a claim; another owner's is left alone."""
+        ...
+
+    def report_wrong(self, hit_id: str) -> Served | None:
+        """Mark a given answer as wrong; None where nobody remembers it."""
+        ...
+
+    def served(self, tenant: str, limit: int = 1_000) -> list[Outcome]:
+        """What became of the latest answers given by meaning to a tenant."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; a second call does nothing."""
+        ...
