@@ -20,7 +20,7 @@ from agentkit.asking import Answer, answer_of, require_question
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.event import BudgetEvent, Decision
-from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger
+from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger, OnLostCall
 from agentkit.budgets.task import Task, new_id
 from agentkit.checkpoint import Checkpointer, open_checkpointer
 from agentkit.consent import Approve, Refuse, as_consent_json, waiting_for
@@ -100,6 +100,8 @@ class Agent:
         max_steps: int = _DEFAULT_MAX_STEPS,
         durability: Durability = "sync",
         no_progress_after: int | None = _DEFAULT_ROUNDS,
+        on_lost_call: OnLostCall = "repeat",
+        force_durability: bool = False,
         provisioning: Provisioning | None = None,
         context: Context = DEFAULT_CONTEXT,
         cache: ResponseCache | None = None,
@@ -135,7 +137,10 @@ class Agent:
         self._context = context
         self._max_steps = max_steps
         self._rounds = no_progress_after
-        self._durability: Durability = _checked_durability(durability, self.budget)
+        self._on_lost_call: OnLostCall = on_lost_call
+        self._durability: Durability = (
+            durability if force_durability else _checked_durability(durability, self.budget)
+        )
         self._runs: dict[str, tuple[Run, LandingPlan | None]] = {}
         self._lock = threading.Lock()
         saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint
@@ -466,6 +471,7 @@ class Agent:
             keep_responses=self._saves,
             request_digest=digest,
             parent=parent,
+            on_lost_call=self._on_lost_call,
         )
         trace = TaskTrace(task.record, agent_name=self.name)
         run = Run(
@@ -576,7 +582,7 @@ def _checked_durability(durability: Durability, budget: Budget) -> Durability:
     if durability == "exit" and any(limit is not None for limit in budget.limits):
         raise ConfigError(
             'durability="exit" keeps no checkpoint of a task that dies, so a budget cannot be held '
-            'over its resumption; use "sync" or "async"'
+            'over its resumption; use "sync" or "async", or force_durability=True to take that risk'
         )
     return durability
 

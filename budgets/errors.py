@@ -9,6 +9,7 @@ BudgetError
 ├── ScopeMissing          a reservation names a scope that the ledger does not hold
 ├── ReservationConflict   one reservation id, two different requests
 ├── ReservationUnknown    a verb names a reservation that the ledger does not hold
+├── CallLost              a dead process of this task had sent a call, and it may not be repeated
 ├── TaskMissing           something is to be paid, and no task is there to pay it (a LookupError)
 └── StoreError            the store cannot be opened or did not answer
     └── BudgetStateLost   the store knows less than it did: nothing is granted until it is whole
@@ -117,6 +118,20 @@ class ReservationUnknown(BudgetError):
     def __init__(self, reservation_id: str) -> None:
         self.reservation_id = reservation_id
         super().__init__(f"reservation {reservation_id!r} is not in this ledger")
+
+
+class CallLost(BudgetError):
+    """A task is taken up whose dead process had sent calls that were never answered."""
+
+    def __init__(self, *, task_id: str, calls: int, charged_nusd: int) -> None:
+        self.task_id = task_id
+        self.calls = calls
+        self.charged_nusd = charged_nusd
+        super().__init__(
+            f"task {task_id!r} died with {_quantity('calls', calls)} sent and not answered, "
+            f"charged at the worst case of {_quantity('nusd', charged_nusd)}; they may have been "
+            'carried out: look, then resume with on_lost_call="repeat"'
+        )
 
 
 class TaskMissing(BudgetError, LookupError):

@@ -8,6 +8,9 @@ from typing import Any, Literal, Self
 
 from agentkit.budgets.usage import Usage
 
+LOST_CALL = "the process ended before the answer was settled"
+"""The error of a call that was sent and whose process died before it heard the answer."""
+
 CallStatus = Literal["ok", "error", "rejected", "cut", "cancelled"]
 CostSource = Literal["provider", "table", "override", "free", "unknown"]
 Purpose = Literal["step", "landing", "metered", "summary"]

@@ -24,10 +24,10 @@ from agentkit.budgets.amount import (
 )
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
 from agentkit.budgets.call_plan import LEASE_SECONDS
-from agentkit.budgets.errors import StoreError
+from agentkit.budgets.errors import CallLost, StoreError
 from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget, facts
 from agentkit.budgets.heartbeat import Heartbeat
-from agentkit.budgets.journal import CallRecord, EventRecord, PaidResponse, TaskRecord
+from agentkit.budgets.journal import LOST_CALL, CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
 from agentkit.budgets.loss import NoticesLoss, StateLoss
 from agentkit.budgets.margin import TokenMargins
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("agentkit.budgets")
 
+OnLostCall = Literal["repeat", "fail"]
 DEFAULT_SCOPE = "default"
 _EXPIRE_EVERY_SECONDS = 5.0
 _EXPIRED_AT_ONCE = 100
@@ -143,9 +144,12 @@ class Ledger:
         keep_responses: bool = False,
         request_digest: str = "",
         parent: Task | None = None,
+        on_lost_call: OnLostCall = "repeat",
     ) -> Task:
         """A task that spends under `scope`; the same `task_id` again takes up where it was.
 
+        Where a dead process had sent a call and not heard its answer, it stays charged at its worst
+        case, and the call may be made again; `on_lost_call="fail"` raises CallLost instead.
         With a `parent` it is a subtask of that one; see `Task.subtask`.
 
         `keep_responses` stores each paid answer until the task ends, so that resuming it does not
@@ -175,6 +179,8 @@ class Ledger:
         self.store.ensure_scopes(chain[:-1])
         if known is not None:
             self._forfeit_abandoned(record)
+            if on_lost_call == "fail":
+                self._refuse_lost(task_id)
         purse = self._fill_purse(record, budget, path) if is_subtask else None
         record = replace(record, purses=0 if purse is None else purse.count)
         limits = extended_limits(budget, record)
@@ -326,6 +332,18 @@ class Ledger:
             self, task_id=subtask.task_id, scope=subtask.scope, count=max(1, subtask.purses)
         )
         purse.settle(account.settled.plus(account.held))
+
+    def _refuse_lost(self, task_id: str) -> None:
+        """Raise CallLost where the task's dead process left a call without a stored answer."""
+        answered = {response.call_id for response in self.store.responses(task_id)}
+        lost = [
+            call
+            for call in self.store.calls(task_id)
+            if call.error == LOST_CALL and call.call_id not in answered
+        ]
+        if lost:
+            charged = sum(call.cost_nusd for call in lost)
+            raise CallLost(task_id=task_id, calls=len(lost), charged_nusd=charged)
 
     def _forfeit_abandoned(self, task: TaskRecord) -> None:
         """Charge what a dead process of `task` left open; its answer, if stored, corrects it."""
@@ -524,7 +542,7 @@ def _lost_call(reservation_id: str, worst: Amount, task: TaskRecord) -> CallReco
         index=int(index) if index.isdigit() else 0,
         purpose="landing" if _is_landing(reservation_id) else "step",
         status="cut",
-        error="the process ended before the answer was settled",
+        error=LOST_CALL,
         started_at=task.started_at,
         usage=Usage(input_tokens=worst.tokens),
         cost_nusd=worst.nusd,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from langchain_core.messages import HumanMessage
 
 from agentkit import Agent, Budget, metered
-from agentkit.budgets import Ledger
+from agentkit.budgets import CallLost, Ledger
 from agentkit.errors import ConfigError
 from benchmarks.resume import trial
 from tests.scripted import ScriptedModel, call, in_turn
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +67,46 @@ def test_an_open_call_of_a_dead_process_is_charged_at_its_worst_case(tmp_path: P
     assert [(record.status, record.confirmed) for record in again.calls] == [("cut", False)]
 
 
+_DIES_UNANSWERED = """
+import os, sys
+from agentkit import Agent, Budget
+from tests.scripted import ScriptedModel
+folder = sys.argv[1]
+model = ScriptedModel(script=lambda _: os._exit(9))
+Agent(
+    [model], budget=Budget(calls=5), ledger=f"sqlite:///{folder}/ledger.db",
+    checkpoint=f"sqlite:///{folder}/checkpoints.db",
+).run("go", thread_id="t")
+"""
+
+
+def test_a_call_that_was_sent_and_never_answered_is_repeated_or_refused(tmp_path: Path) -> None:
+    """The process dies inside of the call; it stays charged at its worst case either way."""
+    died = subprocess.run(
+        [sys.executable, "-c", _DIES_UNANSWERED, str(tmp_path)], cwd=_ROOT, capture_output=True
+    )
+    assert died.returncode == 9, died.stderr
+
+    def agent(on_lost_call: Literal["repeat", "fail"]) -> Agent:
+        return Agent(
+            [model],
+            budget=Budget(calls=5),
+            ledger=f"sqlite:///{tmp_path / 'ledger.db'}",
+            checkpoint=f"sqlite:///{tmp_path / 'checkpoints.db'}",
+            on_lost_call=on_lost_call,
+        )
+
+    model = ScriptedModel(script=in_turn("done"))
+    for _ in range(2):
+        with pytest.raises(CallLost, match="1 call sent and not answered") as caught:
+            agent("fail").resume("t")
+    assert caught.value.calls == 1
+    assert model.seen == []
+    result = agent("repeat").resume("t")
+    assert (result.outcome, result.calls) == ("answered", 2)
+    assert [record.confirmed for record in result.records] == [False, True]
+
+
 def test_stored_answers_go_when_the_task_ends(tmp_path: Path) -> None:
     def look(query: str) -> str:
         """Look something up."""
@@ -83,3 +128,5 @@ def test_exit_durability_is_refused_under_a_budget() -> None:
     with pytest.raises(ConfigError, match="exit"):
         Agent([model], budget=Budget(calls=3), durability="exit")
     assert Agent([model], durability="exit").run("go").outcome == "answered"
+    forced = Agent([model], budget=Budget(calls=3), durability="exit", force_durability=True)
+    assert forced.run("go").outcome == "answered"
