@@ -12,7 +12,6 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 _IMAGE_TOKENS = 2_000
 """No provider bills an image higher (Anthropic about 1,600, OpenAI about 1,500; Nov. 2026)."""
 _TOOL_CALL_TOKENS = 12
-_MEMO_SIZE = 20_000
 
 
 class MessageCounter:
@@ -51,9 +50,10 @@ class MessageCounter:
         if known is not None and known[0]() is message and known[1] is message.content:
             return known[2]
         tokens = self._message_overhead + self._body(message)
-        if len(self._memo) >= _MEMO_SIZE:
-            self._forget_dead()
-        self._memo[key] = (weakref.ref(message), message.content, tokens)
+        memo = self._memo
+        # with the message its content goes, which may be large
+        gone = weakref.ref(message, lambda _: memo.pop(key, None))
+        memo[key] = (gone, message.content, tokens)
         return tokens
 
     def tools(self, tools: Sequence[Mapping[str, Any]]) -> int:
@@ -92,10 +92,6 @@ class MessageCounter:
         if isinstance(text, str):
             return self._count_text(text) + 2
         return self._count_text(json.dumps(block, ensure_ascii=False, default=str))
-
-    def _forget_dead(self) -> None:
-        alive = {key: known for key, known in self._memo.items() if known[0]() is not None}
-        self._memo = alive if len(alive) < _MEMO_SIZE // 2 else {}
 
 
 class RunningCount:

@@ -72,3 +72,15 @@ def test_another_transcript_is_counted_from_its_start() -> None:
     assert running.total([HumanMessage("x"), HumanMessage("y z")]) == 3
     assert running.total([HumanMessage("x")]) == 1
     assert running.total([]) == 0
+
+
+def test_nothing_is_kept_of_messages_that_are_gone() -> None:
+    """Found by the soak: their contents, which may be large, stayed in memory."""
+    counter = MessageCounter(lambda text: len(text.split()))
+    kept = HumanMessage("this one stays")
+    counter.message(kept)
+    for number in range(100):
+        counter.message(HumanMessage(f"message {number} " + "word " * 100))
+    gc.collect()
+    assert len(counter._memo) == 1
+    assert counter.message(kept) == 3 + 4
