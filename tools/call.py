@@ -8,9 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict, cast
 
-from langchain_core.messages import InvalidToolCall, ToolCall
+from langchain_core.messages import InvalidToolCall, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.retry import retry_base
@@ -20,6 +21,7 @@ from tenacity.wait import wait_base, wait_exponential_jitter
 from agentkit.tools.arguments import Arguments, parse_arguments
 from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
 from agentkit.tools.consent import Consent
+from agentkit.tools.isolation import Child
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Observation, Status, cut
 from agentkit.tools.result import Rendered, render, render_error
@@ -57,25 +59,33 @@ class ReadyCall:
 
     @property
     def is_async(self) -> bool:
-        """Whether the tool can only be awaited."""
+        """Whether the tool can only be awaited here."""
         tool = self.spec.tool
-        return isinstance(tool, StructuredTool) and tool.func is None
+        return not self.spec.isolated and isinstance(tool, StructuredTool) and tool.func is None
 
     @property
     def prefers_async(self) -> bool:
         """Whether the tool is better awaited where an event loop runs."""
         tool = self.spec.tool
+        if self.spec.isolated:
+            return False
         if isinstance(tool, StructuredTool):
             return tool.coroutine is not None
         own = type(tool)._arun  # pyright: ignore[reportPrivateUsage]  the hook of LangChain's tools
         return own is not BaseTool._arun  # pyright: ignore[reportPrivateUsage]  as above
 
-    def perform(self) -> Observation | BaseException:
+    @property
+    def can_be_ended(self) -> bool:
+        """Whether nothing of the call goes on after its timeout."""
+        return self.is_async or self.spec.isolated
+
+    def perform(self, child: Child | None = None) -> Observation | BaseException:
         """Runs the tool here; an exception that must reach the caller is returned, not raised."""
         started = time.perf_counter()
         try:
             with self._surroundings():
-                result = self._tried(self.spec.tool.invoke, self._input())
+                run = self.spec.tool.invoke if child is None else partial(self._isolated, child)
+                result = self._tried(run, self._input())
             return self._observed(result, started)
         except BaseException as error:  # noqa: BLE001  returned: it crosses from the tool's thread
             return error if _passes(error) else self._failed(error, started)
@@ -110,11 +120,22 @@ class ReadyCall:
 
     def _input(self) -> Sent:
         # Only a whole ToolCall brings the id in and the artifact out; else the raw result is best.
+        if self.spec.isolated:
+            return self.arguments
         if self.spec.injected.call_id or self.spec.tool.response_format != "content":
             return ToolCall(
                 name=self.spec.name, args=self.arguments, id=self.call_id, type="tool_call"
             )
         return self.arguments
+
+    def _isolated(self, child: Child, sent: Sent) -> object:
+        text, is_error = child.call(
+            self.spec.reference,
+            self.spec.name,
+            cast("Mapping[str, object]", sent),
+            self.max_result_bytes,
+        )
+        return ToolMessage(text, tool_call_id="", status="error") if is_error else text
 
     def _tried(self, call: Callable[[Sent], object], sent: Sent) -> object:
         return call(sent) if self.spec.max_attempts == 1 else Retrying(**self._retry())(call, sent)

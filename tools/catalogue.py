@@ -18,6 +18,7 @@ from agentkit.tools.naming import check_name
 
 if TYPE_CHECKING:
     from agentkit.tools.arguments import ArgumentCheck
+    from agentkit.tools.isolation import Reference
 
 __all__ = ["CostClass", "Schema", "SideEffect", "ToolCatalogue", "ToolSource", "ToolSpec"]
 
@@ -32,8 +33,9 @@ class ToolSpec:
     `schema` is the original JSON schema of the arguments that the model fills in, without injected
     ones. `timeout_seconds` and `max_result_bytes` override the step's limits; None keeps them.
     `cost` is what one call costs outside of the models; `group` names the server or API that the
-    tool belongs to. A failed call of a tool that only reads is tried `max_attempts` times.
-    `max_calls` and `max_bytes` are for a whole task, which lands where one is passed.
+    tool belongs to. A failed call of a tool that only reads is tried `max_attempts` times. An
+    `isolated` one runs in a process of its own, which its timeout ends. `max_calls` and `max_bytes`
+    are for a whole task, which lands where one is passed.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ToolSpec:
     cost: CostClass = "free"
     group: str = ""
     max_attempts: int = 1
+    isolated: bool = False
 
     @classmethod
     def of(
@@ -69,6 +72,7 @@ class ToolSpec:
         cost: CostClass | None = None,
         group: str | None = None,
         max_attempts: int | None = None,
+        isolated: bool | None = None,
     ) -> ToolSpec:
         """A tool with what its function cannot say; what is None is taken from the source.
 
@@ -97,6 +101,7 @@ class ToolSpec:
             cost=cost or spec.cost,
             group=spec.group if group is None else group,
             max_attempts=spec.max_attempts if max_attempts is None else max_attempts,
+            isolated=spec.isolated if isolated is None else isolated,
         )
         _check(spec)
         return spec
@@ -107,6 +112,13 @@ class ToolSpec:
         from agentkit.tools.arguments import ArgumentCheck  # loads jsonschema: first call only
 
         return ArgumentCheck(self.schema, closed=is_closed(self.tool))
+
+    @functools.cached_property
+    def reference(self) -> Reference:
+        """Where another process finds the function; raises InvalidTool where it cannot."""
+        from agentkit.tools.isolation import reference_of
+
+        return reference_of(self)
 
     @functools.cached_property
     def openai_schema(self) -> Schema:
@@ -234,5 +246,7 @@ def _check(spec: ToolSpec) -> None:
             "had its effect",
             tool=spec.name,
         )
+    if spec.isolated:
+        spec.reference  # noqa: B018  raises where no other process could find the function
     if isinstance(spec.tool.args_schema, dict):
         spec.arguments.check_schema(spec.name)

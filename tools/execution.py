@@ -179,12 +179,32 @@ def _start(ready: ReadyCall, done: SimpleQueue[tuple[ReadyCall, Outcome]]) -> Ca
     def finish(outcome: object) -> None:
         done.put((ready, cast("Outcome", outcome)))
 
-    context = copy_context()
     if ready.is_async:
-        return PLACES.loop_thread.start(ready.aperform, finish, context)
-    workers = PLACES.workers
-    job = workers.start(lambda: context.run(ready.perform), finish)
-    return lambda: workers.abandon(job)
+        return PLACES.loop_thread.start(ready.aperform, finish, copy_context())
+    return _start_in_thread(ready, finish)
+
+
+def _start_in_thread(ready: ReadyCall, finish: Callable[[object], None]) -> Callable[[], None]:
+    context = copy_context()
+    workers, children = PLACES.workers, PLACES.children
+    if not ready.spec.isolated:
+        job = workers.start(lambda: context.run(ready.perform), finish)
+        return lambda: workers.abandon(job)
+    child = children.borrow()
+
+    def work() -> object:
+        try:
+            return context.run(ready.perform, child)
+        finally:
+            children.give_back(child)
+
+    job = workers.start(work, finish)
+
+    def give_up() -> None:
+        workers.abandon(job)
+        child.kill()
+
+    return give_up
 
 
 def _expire(
@@ -195,7 +215,7 @@ def _expire(
     for _, ready, give_up in late:
         del running[ready.index]
         give_up()
-    return [(ready, ready.timed_out(ended=ready.is_async)) for _, ready, _ in late]
+    return [(ready, ready.timed_out(ended=ready.can_be_ended)) for _, ready, _ in late]
 
 
 async def _arun_batch(
@@ -231,10 +251,8 @@ async def _arun_one(ready: ReadyCall, limits: ExecutionLimits) -> Outcome:
         if not future.done():
             future.set_result(cast("Outcome", outcome))
 
-    context = copy_context()
-    workers = PLACES.workers
-    job = workers.start(lambda: context.run(ready.perform), finish)
-    return await _outcome(future, lambda: workers.abandon(job), ready, ended=False)
+    give_up = _start_in_thread(ready, finish)
+    return await _outcome(future, give_up, ready, ended=ready.can_be_ended)
 
 
 async def _outcome(

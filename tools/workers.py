@@ -7,12 +7,15 @@ never waited for, neither by the next step nor at the end of the process.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+
+from agentkit.tools.isolation import Children
 
 _IDLE_SECONDS = 30.0
 _LOOP_ACK_SECONDS = 0.2
@@ -168,6 +171,7 @@ class _Places:
     def renew(self) -> None:
         self.workers = Workers()
         self.loop_thread = LoopThread()
+        self.children = Children()
 
     @property
     def abandoned(self) -> int:
@@ -176,3 +180,4 @@ class _Places:
 
 
 PLACES = _Places()
+atexit.register(lambda: PLACES.children.close())

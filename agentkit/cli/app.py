@@ -24,6 +24,7 @@ from agentkit.cli import (
     run,
     status,
     tasks,
+    tools,
     view,
     why,
 )
@@ -61,6 +62,7 @@ app.add_typer(budget.app, name="budget")
 app.add_typer(cache.app, name="cache")
 app.add_typer(models.app, name="models")
 app.add_typer(prices.app, name="prices")
+app.add_typer(tools.app, name="tools")
 app.command()(doctor.doctor)
 
 

@@ -22,23 +22,26 @@ _REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]
 
 
 def load_tools(references: Sequence[str], folder: Path) -> ToolCatalogue:
-    """The tools behind `references`; each is a function, a tool, a list of them or a catalogue.
+    """The tools behind `references`; each is a function, a tool, a list of them, a catalogue or
+    MCP servers.
 
     `folder` becomes importable, after everything that is installed. Raises ConfigError.
     """
     from agentkit.tools.catalogue import ToolCatalogue
+    from agentkit.tools.mcp import McpServers
 
-    if references and str(folder) not in sys.path:
-        sys.path.append(str(folder))
     found: list[ToolSource | ToolSpec] = []
     for reference in references:
-        value = _resolved(reference, folder)
-        many = isinstance(value, list | tuple | ToolCatalogue)
+        value = resolved(reference, folder)
+        many = isinstance(value, list | tuple | ToolCatalogue | McpServers)
         found += cast("Iterable[ToolSource]", value if many else [value])
     return ToolCatalogue(found)  # which refuses what is no tool
 
 
-def _resolved(reference: str, folder: Path) -> object:
+def resolved(reference: str, folder: Path) -> object:
+    """What `module:name` names; `folder` becomes importable. Raises ConfigError."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise ConfigError(

@@ -1,0 +1,5 @@
+"""Operations of an OpenAPI document as tools."""
+
+from agentkit.tools.openapi.api import OpenApi
+
+__all__ = ["OpenApi"]
