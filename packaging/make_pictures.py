@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from agentkit.view.alarms import alarms
 from agentkit.view.book import CostBook
 from agentkit.view.server import PageServer
 from agentkit.view.story import TaskStories
-from benchmarks._traffic import WASTEFUL, traffic, write
+from benchmarks._traffic import WASTEFUL, Played, traffic, write
 from tests.view.chromium import eventually, look_as, missing, open_chromium, picture, run
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 _CALLS, _DAYS, _DAY_USD = 20_000, 30, 20.0
+_TASK_USD = "2"
 _MOST_BYTES = 150_000
 
 
@@ -34,7 +36,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         ledger = Path(folder) / "ledger.db"
-        write(ledger, traffic(WASTEFUL, calls=_CALLS, days=_DAYS))
+        write(ledger, map(_limited, traffic(WASTEFUL, calls=_CALLS, days=_DAYS)))
         store = SqliteStore(ledger)
         end = max(call.started_at for call in store.scan_calls())
         book = CostBook(
@@ -49,6 +51,11 @@ def main() -> None:
                 driver.quit()
                 server.shutdown()
         store.close()
+
+
+def _limited(played: Played) -> Played:
+    """The task with a limit that its thirty uncached calls stay under."""
+    return replace(played, task=replace(played.task, budget={"usd": _TASK_USD}))
 
 
 def _draw(driver: Chrome, url: str, store: SqliteStore) -> None:

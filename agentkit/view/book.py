@@ -32,6 +32,7 @@ Alerts = Callable[[], Sequence[Json] | None]
 _KEYS: tuple[Key, ...] = ("task", "model", "scope", "tags", "outcome")
 _EVERY_TASK = 10_000_000
 _MOST_TAGS = 8
+_MOST_RUNNING = 200
 _UNNAMED = "(unknown model)"
 """The model of a call whose process died before it could say."""
 _RECENT_SECONDS = 900.0
@@ -142,7 +143,9 @@ class CostBook:
             self._version += 1
         else:
             self._look_at_recent()
-        self._told = self._alerts() if self._alerts else None
+        told = self._alerts() if self._alerts else None
+        self._version += told != self._told
+        self._told = told
         self._next_full_look = time.monotonic() + max(5.0, _REST * (time.monotonic() - began))
 
     def _look_at_recent(self) -> None:
@@ -153,11 +156,16 @@ class CostBook:
         changed = {task for task, sums in recent.items() if self._recent.get(task) != sums}
         self._recent = recent
         changed |= {task.task_id for task in self._store.tasks(limit=50) if self._is_news(task)}
-        changed |= {row.task_id for row in self._rows.values() if not row.outcome}
+        changed |= set(self._running())
         is_new = False
         for task_id in changed:
             is_new |= self._look_at(task_id)
         self._version += is_new
+
+    def _running(self) -> list[str]:
+        """The latest tasks without an end; what died years ago is not asked after each second."""
+        found = sorted((row for row in self._rows.values() if not row.outcome), key=_began)
+        return [row.task_id for row in found[-_MOST_RUNNING:]]
 
     def _is_news(self, task: TaskRecord) -> bool:
         known = self._rows.get(task.task_id)
@@ -178,13 +186,14 @@ class CostBook:
         for (task_id, model, scope, tags, outcome), sums in groups:
             row = self._rows.get(str(task_id))
             if row is None:
-                row = self._rows[str(task_id)] = self._stray(
-                    str(task_id), str(scope), str(tags), str(outcome)
-                )
+                row = self._stray(str(task_id), str(scope), str(tags), str(outcome))
+                if self._since is not None and row.at < self._since:
+                    continue
+                self._rows[row.task_id] = row
             row.cells.append((_UNNAMED if model == ":" else str(model), sums))
 
     def _stray(self, task_id: str, scope: str, tags: str, outcome: str) -> _Task:
-        """Calls whose task left no record."""
+        """Calls whose task left no record, or began before what is shown."""
         at = min((call.started_at for call in self._store.calls(task_id)), default=0.0)
         return _Task(task_id, at, -1.0, outcome, scope, json.loads(tags))
 
@@ -247,6 +256,10 @@ def _numbered(names: dict[str, list[str]], kind: str, texts: Sequence[str | None
     numbers: dict[str | None, int] = {text: n for n, text in enumerate(names[kind])}
     numbers[None] = -1
     return [numbers[text] for text in texts]
+
+
+def _began(row: _Task) -> float:
+    return row.at
 
 
 def _row(record: TaskRecord) -> _Task:

@@ -266,6 +266,35 @@ def test_rules_that_fire_come_with_their_tasks_and_quiet_ones_are_named(
     assert head["alerts"] == json.loads(json.dumps(found))
 
 
+def test_an_alert_that_begins_is_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentkit.view.book._REST", 0)
+    store = SqliteStore(tmp_path / "empty.db")
+    told: list[dict[str, object]] = [{"rule": "burn_rate", "firing": False}]
+    book = CostBook(store, name="x", alerts=lambda: list(told))
+    head, _ = unpack(book.packed() or b"")
+    told[0] = {"rule": "burn_rate", "firing": True}
+    monkeypatch.setattr(book, "_next_full_look", 0.0)
+    head, _ = unpack(_next(book, head["version"]))
+    assert head["alerts"] == told
+    store.close()
+
+
+def test_a_task_that_began_before_the_cut_is_left_out_whole(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    store.put_task(TaskRecord(task_id="long", scope="acme", started_at=100.0))
+    for at in (100.0, 300.0):
+        record_call(
+            store,
+            CallRecord(
+                call_id=f"long.{at}", task_id="long", scope="acme", step=1, index=1,
+                started_at=at, cost_nusd=7, cost_source="table",
+            ),
+        )  # fmt: skip
+    head, columns = unpack(CostBook(store, name="x", since=200.0).packed() or b"")
+    assert (head["ids"], columns["cell.nusd"]) == ("", [])
+    store.close()
+
+
 def test_a_ledger_without_tasks_has_a_page(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "empty.db")
     head, columns = unpack(CostBook(store, name="x").packed() or b"")
