@@ -136,13 +136,14 @@ def _end(
 
 
 def _record(book: Ledger, lease: str, charged: Amount, *, confirmed: bool) -> CallRecord | None:
-    """The journal's line for a call that nobody else will write; None for what is no task's."""
+    """The journal's line for a call that nobody else will write; None for what is no call."""
     from agentkit.budgets.journal import CallRecord
+    from agentkit.budgets.purse import is_purse
     from agentkit.budgets.usage import Usage
 
     task_id, _, rest = lease.partition(".")
     task = book.store.task(task_id)
-    if task is None:
+    if task is None or is_purse(lease):
         return None
     index = rest.partition(".")[0]
     return CallRecord(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agentkit.budgets import Budget
 from agentkit.budgets.amount import Amount
 from agentkit.budgets.ledger import Ledger
 from agentkit.cli import main
@@ -150,6 +151,23 @@ def test_a_hostile_lease_id_cannot_steer_the_terminal(capsys: pytest.CaptureFixt
     assert main(["budget", "leases", "--ledger", ADDRESS]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out and "[red]" in out
+
+
+def test_what_a_subtask_took_is_resolved_and_is_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    book = Ledger(ADDRESS)
+    task = book.open_task(scope="acme", task_id="t", budget=Budget(usd="1"))
+    task.subtask(budget=Budget(usd="0.25"), task_id="part")
+    options = ("--ledger", ADDRESS, "--json")
+    assert main(["budget", "leases", *options]) == 0
+    (lease,) = json.loads(capsys.readouterr().out)
+    assert (lease["id"], lease["task"], lease["worst_usd"]) == ("part.purse.1", "part", "0.25")
+    assert main(["budget", "leases", "resolve", lease["id"], "--forfeit", *options]) == 0
+    assert book.account("acme").settled.nusd == 250_000_000
+    assert book.store.calls("part") == []
+    book.close()
 
 
 def test_webhook_of_the_environment_is_told(tmp_path: Path) -> None:
