@@ -25,8 +25,7 @@ from agentkit.memory.rewriting import (
     pays_without_risk,
 )
 from agentkit.memory.summary import Summary
-from agentkit.memory.tokens import MessageCounter, RunningCount
-from agentkit.memory.window import units, valid_window, window_start
+from agentkit.memory.tokens import MessageCounter
 
 __all__ = [
     "Allocation",
@@ -49,7 +48,6 @@ __all__ = [
     "Rewrite",
     "RewriteCase",
     "RewriteRule",
-    "RunningCount",
     "Savings",
     "Summary",
     "WindowTooSmall",
@@ -60,7 +58,4 @@ __all__ = [
     "moving_breakpoints",
     "never",
     "pays_without_risk",
-    "units",
-    "valid_window",
-    "window_start",
 ]

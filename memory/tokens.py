@@ -92,26 +92,3 @@ class MessageCounter:
         if isinstance(text, str):
             return self._count_text(text) + 2
         return self._count_text(json.dumps(block, ensure_ascii=False, default=str))
-
-
-class RunningCount:
-    """The tokens of a transcript that grows: a step counts only what was added.
-
-    A list that does not go on from the last one is counted from its start.
-    """
-
-    def __init__(self, counter: MessageCounter) -> None:
-        self._counter = counter
-        self._sums: list[int] = [0]
-        self._last: BaseMessage | None = None
-
-    def total(self, messages: Sequence[BaseMessage], start: int = 0) -> int:
-        """Tokens of `messages[start:]` with their wrapping."""
-        known = len(self._sums) - 1
-        if known > len(messages) or (known and messages[known - 1] is not self._last):
-            self._sums = [0]
-            known = 0
-        for message in messages[known:]:
-            self._sums.append(self._sums[-1] + self._counter.message(message))
-        self._last = messages[-1] if messages else None
-        return self._sums[-1] - self._sums[start]

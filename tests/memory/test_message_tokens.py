@@ -6,7 +6,8 @@ import gc
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from agentkit.memory.tokens import MessageCounter, RunningCount
+from agentkit.memory.tokens import MessageCounter
+from agentkit.memory.transcript import Transcript
 
 
 class WordCount:
@@ -57,21 +58,26 @@ def test_tools_count_as_their_json() -> None:
 
 def test_a_growing_transcript_is_counted_where_it_grew() -> None:
     count = WordCount()
-    running = RunningCount(MessageCounter(count, message_overhead=0))
+    running = Transcript(MessageCounter(count, message_overhead=0).message)
     messages: list[BaseMessage] = []
     for number in range(50):
         messages = [*messages, HumanMessage("w " * (number + 1))]
-        assert running.total(messages) == sum(range(1, number + 2))
+        running.update(messages)
+        assert running.tokens() == sum(range(1, number + 2))
     assert count.asked == 50
-    assert running.total(messages, 48) == 49 + 50
+    assert running.tokens(48) == 49 + 50
 
 
 def test_another_transcript_is_counted_from_its_start() -> None:
-    running = RunningCount(MessageCounter(WordCount(), message_overhead=0))
-    assert running.total([HumanMessage("a b"), HumanMessage("c")]) == 3
-    assert running.total([HumanMessage("x"), HumanMessage("y z")]) == 3
-    assert running.total([HumanMessage("x")]) == 1
-    assert running.total([]) == 0
+    running = Transcript(MessageCounter(WordCount(), message_overhead=0).message)
+    for messages, tokens in [
+        ([HumanMessage("a b"), HumanMessage("c")], 3),
+        ([HumanMessage("x"), HumanMessage("y z")], 3),
+        ([HumanMessage("x")], 1),
+        ([], 0),
+    ]:
+        running.update(messages)
+        assert running.tokens() == tokens
 
 
 def test_nothing_is_kept_of_messages_that_are_gone() -> None:
