@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -61,7 +61,7 @@ class AsyncRedisConnection:
         self.address = address
         self.runs = Runs()
         self._closed = False
-        self._client = _client(address, self._on_connect)
+        self._client = _client(address, _meeting(self.runs))
 
     async def check(self) -> tuple[str, ...]:
         """How the server may forget; raises StoreError where it must not, or is not there."""
@@ -137,14 +137,20 @@ class AsyncRedisConnection:
         if self._closed:
             raise StoreError(f"the ledger at {self.address.where} is closed")
 
-    async def _on_connect(self, connection: Any) -> None:
+
+def _meeting(runs: Runs) -> Callable[[Any], Awaitable[None]]:
+    """What a new connection does first; it holds on to `runs` alone, so that clients can go."""
+
+    async def on_connect(connection: Any) -> None:
         await connection.on_connect()
         await connection.send_command("INFO", "server")
         try:
             info = await connection.read_response()
         except ResponseError:  # not for this user: a restart is seen by seq alone
             return
-        self.runs.meet(where_of(connection), info, alone=True)
+        runs.meet(where_of(connection), info, alone=True)
+
+    return on_connect
 
 
 class AsyncRedisStore:

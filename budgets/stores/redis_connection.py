@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,12 +73,18 @@ class RedisConnection:
         self.address = address
         self.runs = Runs()
         self._closed = False
-        with failing(address):
-            self._client = _client(address, self._on_connect)
-            self._execute = self._client.execute_command
-            self._execute("PING")
-            self.risks = () if address.durability == "ignore" else risks_of(self._settings())
-        refuse_or_tell(address, self.risks)
+        self._client = _client(address, _meeting(self.runs, alone=not address.cluster))
+        self._execute = self._client.execute_command
+        self.risks: tuple[str, ...] = ()
+        try:
+            with failing(address):
+                self._execute("PING")
+                if address.durability != "ignore":
+                    self.risks = risks_of(self._settings())
+            refuse_or_tell(address, self.risks)
+        except StoreError:
+            self.close()
+            raise
         for risk in self.risks:
             _log.warning("the ledger at %s: %s", address.where, risk)
 
@@ -145,14 +151,20 @@ class RedisConnection:
         nodes = {"target_nodes": "primaries"} if self.address.cluster else {}
         return read_settings(lambda setting: self._client.config_get(setting, **nodes))
 
-    def _on_connect(self, connection: Any) -> None:
+
+def _meeting(runs: Runs, *, alone: bool) -> Callable[[Any], None]:
+    """What a new connection does first; it holds on to `runs` alone, so that clients can go."""
+
+    def on_connect(connection: Any) -> None:
         connection.on_connect()
         connection.send_command("INFO", "server")
         try:
             info = connection.read_response()
         except ResponseError:  # not for this user: a restart is seen by seq alone
             return
-        self.runs.meet(where_of(connection), info, alone=not self.address.cluster)
+        runs.meet(where_of(connection), info, alone=alone)
+
+    return on_connect
 
 
 def where_of(connection: Any) -> str:
@@ -196,6 +208,8 @@ def _client(address: RedisAddress, on_connect: Any) -> Any:
         plain: Any = redis.Redis
         retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
         return plain.from_url(address.url, redis_connect_func=on_connect, retry=retry, **options)
+    except RedisError as error:  # a cluster is asked for its nodes at once
+        raise failed(address, error) from error
     except ValueError as error:
         raise StoreError(
             f"the ledger's address at {address.where} cannot be read: {error}"

@@ -45,31 +45,30 @@ local function finish(id, hold, want, actual, seen)
   local doubt = (want == 'f' and a1 or 0) - (before == 'f' and c1 or 0)
   c1, c2, c3, c4 = a1 - c1, a2 - c2, a3 - c3, a4 - c4
   meta = sub(meta, 1, 16) .. pack('<dd', seq + 1, open) .. sub(meta, 33)
-  local writes, texts = { '', meta }, {}
-  local answer, last, text, write = { 'E', sub(meta, 1, 24), before, want, actual, charged, worst, '' }, 8, 0, 2
+  local writes, numbers, texts, at = { '', meta }, {}, {}, 0
   for i = 1, count do
-    local record = records[i]
+    local record, path = records[i], paths[i]
     if record then
       local s1, s2, s3, s4, h1, h2, h3, h4, u = read('<ddddddddd', record)
       local sums = pack('<ddddddddd', s1 + c1, s2 + c2, s3 + c3, s4 + c4, h1 - w1, h2 - w2, h3 - w3, h4 - w4, u + doubt)
-      answer[last + 1], answer[last + 2] = sums, sub(record, 73, 120)
-      texts[text + 1], texts[text + 2], texts[text + 3] = past[i] and 'p' or 'c', paths[i], '\n'
-      texts[text + 4], texts[text + 5] = sub(record, 121), '\n'
-      last, text = last + 2, text + 5
+      numbers[at + 1], numbers[at + 2] = sums, sub(record, 73, 120)
       if past[i] then
-        call('HSET', prefix .. 'past:' .. paths[i], sub(idents[i], 1, -2), sums)
+        texts[at + 1] = 'p' .. path
+        call('HSET', prefix .. 'past:' .. path, sub(idents[i], 1, -2), sums)
       else
-        writes[write + 1], writes[write + 2] = paths[i], sums .. sub(record, 73)
-        write = write + 2
+        texts[at + 1] = 'c' .. path
+        writes[#writes + 1], writes[#writes + 2] = path, sums .. sub(record, 73)
       end
+      texts[at + 2] = sub(record, 121)
+      at = at + 2
     end
   end
-  answer[8] = string.char(text / 5)
-  for i = 1, text do answer[last + i] = texts[i] end
+  texts[at + 1] = ''
   call('HSET', SCOPES, unpack(writes))
   local ended = want .. sub(hold, 2, 34) .. actual .. sub(hold, 67)
   call('SET', prefix .. 'hold:' .. id, ended, 'EX', KEPT_SECONDS)
-  return table.concat(answer)
+  return 'E' .. sub(meta, 1, 24) .. before .. want .. actual .. charged .. worst .. string.char(at / 2)
+    .. table.concat(numbers) .. table.concat(texts, '\n')
 end
 
 -- A hold that is not there: unknown, or lost while its lease, or any lease, says that it was here.

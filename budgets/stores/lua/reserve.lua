@@ -33,8 +33,8 @@ for i = 1, count do
   lines[i] = path .. '\t' .. string.match(record, '^[^\n]*\n', 121)
   at = at + 2
 end
-local held = table.concat(lines) .. '\n'
-local hold = 'h' .. ARGV[7] .. worst .. NO_CHARGE .. held .. ARGV[6]
+local held = table.concat(lines)
+local hold = 'h' .. ARGV[7] .. worst .. NO_CHARGE .. held .. '\n' .. ARGV[6]
 local known = refusal and call('GET', key) or (not refusal and not call('SET', key, hold, 'NX') and call('GET', key))
 if known then
   local _, stop = string.find(known, '\n\n', 67, true)
@@ -46,9 +46,7 @@ meta = sub(meta, 1, 16) .. pack('<dd', seq + 1, open + 1) .. sub(meta, 33)
 writes[at], writes[at + 1] = '', meta
 call('HSET', SCOPES, unpack(writes))
 call('ZADD', LEASES, now + ARGV[5], id)
-local answer, last = { 'G', sub(meta, 1, 24), held }, 3
-for i = 1, count do
-  answer[last + 1], answer[last + 2] = writes[2 * i], '\n'
-  last = last + 2
-end
-return table.concat(answer)
+local answer = { 'G' .. sub(meta, 1, 24) .. held }
+for i = 1, count do answer[i + 1] = writes[2 * i] end
+answer[count + 2] = ''
+return table.concat(answer, '\n')
