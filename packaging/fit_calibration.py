@@ -39,7 +39,7 @@ TARGET = ROOT / "tools" / "provision" / "calibration.json"
 _NAMES = [field.name for field in fields(Signals)]
 _HELD_BACK, _MOST_LOST = 0.71, 0.015
 _RIDGE, _STEPS = 1.0, 30
-_POOL_ROWS = 400
+_POOL_ROWS = 450
 _LIMITS = {"livemcp": 10}
 
 Numbers = NDArray[np.float64]

@@ -70,14 +70,10 @@ class ToolCard:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """How each tool fits each text: rows are texts, columns tools in the order of the cards.
-
-    `named` has one row, for the first text: which share of the words of a tool's name it says.
-    """
+    """How each tool fits each text: rows are texts, columns tools in the order of the cards."""
 
     lexical: Scores
     semantic: Scores
-    named: Scores
 
 
 class ToolIndex:
@@ -123,32 +119,7 @@ class ToolIndex:
         lexical = np.zeros_like(semantic)
         for row, text in enumerate(texts):
             lexical[row] = self._lexical.scores(terms(text))
-        return Evidence(lexical=lexical, semantic=semantic, named=self._named(texts[0]))
-
-    def _named(self, text: str) -> Scores:
-        found = np.zeros(len(self.cards), np.float32)
-        for word in set(terms(text)):
-            places = self._named_by.get(word)
-            if places is not None:
-                found[places] += self._name_weights[places]
-        return found
-
-    @functools.cached_property
-    def _name_words(self) -> tuple[frozenset[str], ...]:
-        return tuple(frozenset(terms(spoken(card.name))) for card in self.cards)
-
-    @functools.cached_property
-    def _name_weights(self) -> Scores:
-        return np.array([1 / max(len(words), 1) for words in self._name_words], np.float32)
-
-    @functools.cached_property
-    def _named_by(self) -> dict[str, NDArray[np.int64]]:
-        """For each word the tools that have it in their names."""
-        places: dict[str, list[int]] = {}
-        for place, words in enumerate(self._name_words):
-            for word in words:
-                places.setdefault(word, []).append(place)
-        return {word: np.array(found, np.int64) for word, found in places.items()}
+        return Evidence(lexical=lexical, semantic=semantic)
 
     def words(self, position: int) -> frozenset[str]:
         """The stems under which the card at a position is found."""

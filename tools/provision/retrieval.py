@@ -13,13 +13,9 @@ from agentkit.tools.provision.intent import MAX_REQUEST_CHARS, intents
 from agentkit.tools.provision.signals import Calibration, Request, Signals
 from agentkit.tools.provision.words import plain, terms
 
-# Chosen on rows at even positions of the MetaTool and BFCL sets (packaging/fit_shares.py); the
-# shares of groups by looking at LiveMCP.
 _LEXICAL_SHARE = 0.4
-_PART_LEXICAL_SHARE = 0.2
-_NAMED_SHARE = 1.5
+_INTENT_SHARE = 0.3
 _GROUP_SHARE = 0.6
-_PART_GROUP_SHARE = 0.18
 _CANDIDATES = 10
 
 
@@ -94,20 +90,14 @@ def combined(index: ToolIndex, evidence: Evidence) -> Scores:
 
     Cosines and BM25 have no scale in common, so each counts in standard deviations over the tools.
     """
-    meaning, words = _standard(evidence.semantic), _standard(evidence.lexical)
-    whole = meaning[0] + np.float32(_LEXICAL_SHARE) * words[0]
-    part = whole
-    if len(meaning) > 1:
-        part = (meaning[1:] + np.float32(_PART_LEXICAL_SHARE) * words[1:]).max(axis=0)
-    grouped = index.spread_over_groups(np.stack([whole, part]))
-    return np.asarray(
-        whole
-        + part
-        + np.float32(_NAMED_SHARE) * evidence.named
-        + np.float32(_GROUP_SHARE) * grouped[0]
-        + np.float32(_PART_GROUP_SHARE) * grouped[1],
+    own = np.asarray(
+        _standard(evidence.semantic) + np.float32(_LEXICAL_SHARE) * _standard(evidence.lexical),
         np.float32,
     )
+    rows = own + np.float32(_GROUP_SHARE) * index.spread_over_groups(own)
+    if len(rows) == 1:
+        return np.asarray(rows[0], np.float32)
+    return np.asarray(rows[0] + np.float32(_INTENT_SHARE) * rows[1:].max(axis=0), np.float32)
 
 
 def _texts(request: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Later = Literal["auto", "definitions", "transcript", "never"]
 
 _MOST_IN_A_REQUEST = 128  # OpenAI's limit on tools
-_LATER_LIMITS = (4, 2)
+_LATER_LIMITS = (5, 2)
 _FOUND_LIMIT = 5
 _REMEMBERED = 256
 _WINDOW_SHARE = 0.25
