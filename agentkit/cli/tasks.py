@@ -56,7 +56,7 @@ def tasks(
 def show(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task's id, or its beginning.")],
     steps: Annotated[
-        bool, typer.Option("--steps", help="What each call's tokens are, by component.")
+        bool, typer.Option("--steps", help="Each call's tools, and its tokens by component.")
     ] = False,
     context: Annotated[
         int | None,
@@ -94,7 +94,7 @@ def show(
             }
         )
     else:
-        print_story(record, calls, events)
+        print_story(record, calls, events, steps=steps)
         if steps:
             print_steps(calls)
     return 0

@@ -38,6 +38,12 @@ def provide(
     update: AgentState = {"offered": [*offered, batch]}
     if where == "transcript":
         update["messages"] = [note_of(toolbox.note(names))]
+    run.task.note(
+        "tools",
+        f"{', '.join(names)} came later, in the {where}",
+        step=state.get("step", 0) + 1,
+        data={"tools": names, "place": where},
+    )
     return update
 
 

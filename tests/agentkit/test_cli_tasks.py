@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -191,3 +192,24 @@ def test_records_of_a_hostile_ledger_do_not_steer_the_terminal(
         assert "\x1b" not in out
         assert "\x07" not in out
         assert "[bold]" in out
+
+
+@pytest.mark.usefixtures("ledger")
+def test_show_steps_tells_which_tools_were_offered_and_used(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    book = Ledger(ADDRESS)
+    task = book.open_task(scope="acme/shop", task_id="ccc3")
+    for offered, used in (("find", "find"), ("find", ""), ("", "")):
+        plan = dataclasses.replace(_plan(), step=1, tools_offered=tuple(filter(None, [offered])))
+        task.settle_call(
+            task.hold_call(plan), Usage(input_tokens=1), tools_called=tuple(filter(None, [used]))
+        )
+    book.close()
+    assert main(["show", "ccc3", "--steps", "--ledger", ADDRESS]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "step 1: offered 1 tools: find; used find" in lines
+    assert "step 1: offered the same 1 tools; used none" in lines
+    assert "step 1: offered no tools; used none" in lines
+    assert main(["show", "ccc3", "--ledger", ADDRESS]) == 0
+    assert "offered" not in capsys.readouterr().out

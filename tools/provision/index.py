@@ -57,15 +57,22 @@ class ToolCard:
     group_description: str = ""
 
     @classmethod
-    def of(cls, spec: ToolSpec, *, group: str = "", group_description: str = "") -> ToolCard:
+    def of(
+        cls, spec: ToolSpec, *, group: str | None = None, group_description: str = ""
+    ) -> ToolCard:
         """The card of a catalogue's tool."""
         return cls(
             name=spec.name,
             description=spec.description,
             schema=spec.schema,
-            group=group,
+            group=spec.group if group is None else group,
             group_description=group_description,
         )
+
+    @property
+    def spoken_name(self) -> str:
+        """The name as words, without its group's in front."""
+        return spoken(self.name.removeprefix(f"{self.group}__"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +174,7 @@ class ToolIndex:
     def _embed_cards(self) -> Vectors:
         if not self.cards:
             return np.zeros((0, self.embedder.embed([""]).shape[1]), np.float32)
-        names = self.embedder.embed([spoken(card.name) for card in self.cards])
+        names = self.embedder.embed([card.spoken_name for card in self.cards])
         full = self.embedder.embed([_sentence(card) for card in self._distinct])
         vectors = _NAME_SHARE * names + (1 - _NAME_SHARE) * full
         groups = sorted({f"{spoken(c.group)}. {c.group_description}" for c in self.cards})
@@ -181,7 +188,7 @@ class ToolIndex:
 
 
 def _sentence(card: ToolCard) -> str:
-    return f"{spoken(card.name)}: {card.description[:_MAX_DESCRIPTION_CHARS]}"
+    return f"{card.spoken_name}: {card.description[:_MAX_DESCRIPTION_CHARS]}"
 
 
 def _card_texts(card: ToolCard) -> list[str]:
@@ -205,7 +212,7 @@ def _arguments(card: ToolCard) -> str:
 
 def _card_terms(card: ToolCard) -> list[str]:
     """The words of a card; those of its name count twice."""
-    name = spoken(card.name)
+    name = card.spoken_name
     return terms(f"{name} {name} {card.description} {_arguments(card)} {spoken(card.group)}")
 
 

@@ -117,7 +117,8 @@ class Provisioner:
             self._index,
             request,
             limit=self._limit if limit is None else limit,
-            calibration=self._calibration if floor else None,
+            calibration=self._calibration,
+            floor=floor,
         )
 
     def offer(self, request: str, *, already: Sequence[str] = ()) -> Offer:

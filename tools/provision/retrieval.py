@@ -24,12 +24,15 @@ class Match:
     """A tool that may serve: `score` orders the matches of one request, `chance` is its fit.
 
     `chance` is the calibrated probability, 0 to 1, that a request this close to a tool calls for
-    it; None where the embedding has no calibration. `shared_words` are why, as far as words go.
+    it; None where the embedding has no calibration. Why: `semantic` is the cosine with the whole
+    request, `lexical` its BM25, `shared_words` the stems that both have.
     """
 
     name: str
     score: float
     chance: float | None
+    semantic: float
+    lexical: float
     shared_words: tuple[str, ...]
 
 
@@ -39,10 +42,12 @@ def search(
     *,
     limit: int = 10,
     calibration: Calibration | None = None,
+    floor: bool = True,
 ) -> tuple[Match, ...]:
     """The tools that fit a request best, best first; none where no chance reaches the floor.
 
-    Without a calibration there is no floor, and `limit` tools are always found.
+    Without a calibration there is no chance and no floor, and `limit` tools are always found;
+    without `floor` there are chances, and they hold nothing back.
     """
     texts = _texts(request)
     if not index.cards or not texts or limit < 1:
@@ -52,14 +57,14 @@ def search(
     best = _best(scores, max(limit, _CANDIDATES))
     asked = dict.fromkeys(terms(texts[0]))
     if calibration is None:
-        return tuple(_match(index, at, scores, asked, None) for at in best[:limit])
+        return tuple(_match(index, evidence, at, scores, asked, None) for at in best[:limit])
     chances = [
         calibration.chance(found) for found in signals_of(index, evidence, texts[0], asked, best)
     ]
-    if calibration.holds_back(chances[:_CANDIDATES]):
+    if floor and calibration.holds_back(chances[:_CANDIDATES]):
         return ()
     return tuple(
-        _match(index, at, scores, asked, chance)
+        _match(index, evidence, at, scores, asked, chance)
         for at, chance in zip(best[:limit], chances, strict=False)
     )
 
@@ -79,7 +84,7 @@ def signals_of(
             semantic=float(evidence.semantic[0, at]),
             intent=float(evidence.semantic[:, at].max()),
             covered=sum(word in words for word in asked) / max(len(asked), 1),
-            echoed=said.echo(card.name),
+            echoed=said.echo(card.spoken_name),
             grounded=said.grounding(card),
             length=math.log1p(len(asked)),
         )
@@ -122,6 +127,7 @@ def _best(scores: Scores, count: int) -> Sequence[int]:
 
 def _match(
     index: ToolIndex,
+    evidence: Evidence,
     at: int,
     scores: Scores,
     asked: Iterable[str],
@@ -132,5 +138,7 @@ def _match(
         name=index.cards[at].name,
         score=float(scores[at]),
         chance=chance,
+        semantic=float(evidence.semantic[0, at]),
+        lexical=float(evidence.lexical[0, at]),
         shared_words=tuple(word for word in asked if word in words),
     )

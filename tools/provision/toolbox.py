@@ -13,7 +13,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agentkit.tools.provision.embedding import Embedder
     from agentkit.tools.provision.offer import Provisioner
     from agentkit.tools.provision.placing import Place
+    from agentkit.tools.provision.retrieval import Match
     from agentkit.tools.provision.signals import Calibration
 
 Later = Literal["auto", "definitions", "transcript", "never"]
@@ -57,16 +58,15 @@ class Provisioning:
     Where the definitions of all tools take at most `limit_tokens` (one number, or one a tier; o200k
     tokens), all are offered as they are. Else `core` is, then up to `limit` tools that the request
     calls for, then what later steps do. `later` says where those are described: "auto" takes what
-    costs less, "never" leaves them and the two tools of the dispatcher out. `groups` names for a
-    tool the server or package it belongs to. Without `embedding` the shipped one is used; with
-    another one nothing is ever held back, unless it comes with a `calibration` of its own.
+    costs less, "never" leaves them and the two tools of the dispatcher out. Without `embedding` the
+    shipped one is used; with another one nothing is ever held back, unless it comes with a
+    `calibration` of its own.
     """
 
     core: Sequence[str] = ()
     limit: int = 10
     limit_tokens: int | Sequence[int] = 4_000
     later: Later = "auto"
-    groups: Mapping[str, str] = field(default_factory=dict[str, str])
     embedding: Embedder | Embeddings | None = None
     calibration: Calibration | Literal["fitted"] | None = "fitted"
     cache_folder: Path | None = None
@@ -104,7 +104,7 @@ class Toolbox:
         self._provisioner: Provisioner | None = None
         self._real = catalogue
         self._whole = catalogue.openai_schemas()
-        self._whole_tokens = sum(map(_tokens, self._whole))
+        self.whole_tokens = sum(map(definition_tokens, self._whole))
         self.offers_all = self._fits() or not _can_search(len(catalogue))
         self._dispatcher = (
             None
@@ -127,6 +127,15 @@ class Toolbox:
         offer = self._ready().offer(request, already=standing)
         names = [*standing, *(match.name for match in offer.added)]
         return {"names": list(dict.fromkeys(names)), "place": "definitions"}
+
+    def matches(self, request: str, *, limit: int, floor: bool = False) -> tuple[Match, ...]:
+        """The tools that fit a request best, best first, with why; `floor` holds weak ones back."""
+        return self._ready().matches(request, limit=limit, floor=floor)
+
+    def compact_tokens(self) -> dict[str, int]:
+        """What each tool's compact definition takes, by name."""
+        ready = self._ready()
+        return {name: ready.tokens_of(name) for name in self._real.names}
 
     def later(self, offered: Sequence[Batch], needs: Sequence[str]) -> list[str]:
         """Tools that a step calls for beyond those offered, best first; few, and often none.
@@ -220,7 +229,7 @@ class Toolbox:
 
     def _fits(self) -> bool:
         few = len(self._whole) <= _MOST_IN_A_REQUEST
-        return few and self._whole_tokens <= self.provisioning.tokens_of_tier(0)
+        return few and self.whole_tokens <= self.provisioning.tokens_of_tier(0)
 
     def _require_known(self, catalogue: ToolCatalogue) -> None:
         missing = [name for name in self.provisioning.core if name not in catalogue]
@@ -243,7 +252,7 @@ class Toolbox:
         from agentkit.tools.provision.offer import Provisioner
 
         asked = self.provisioning
-        cards = [ToolCard.of(spec, group=asked.groups.get(spec.name, "")) for spec in self._real]
+        cards = [ToolCard.of(spec) for spec in self._real]
         index = ToolIndex(cards, embedder=asked.embedding, cache_folder=asked.cache_folder)
         return Provisioner(
             index,
@@ -271,5 +280,6 @@ def fingerprint(schemas: Sequence[Mapping[str, object]]) -> str:
     return hashlib.blake2b(sent.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _tokens(schema: Schema) -> int:
+def definition_tokens(schema: Mapping[str, object]) -> int:
+    """o200k tokens of a definition as compact JSON."""
     return count_text(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
