@@ -596,7 +596,8 @@ def _withheld(catalogue: ToolCatalogue, permissions: Permissions) -> frozenset[s
         more = f" and {len(silent) - _MOST_NAMED} more" if len(silent) > _MOST_NAMED else ""
         _log.warning(
             "not offered, for they write or spend and nothing grants them: %s%s; use "
-            "Agent(permissions=Permissions(grant=[...])), ask=[...] or deny=[...]",
+            "Agent(permissions=Permissions(grant=[...])), ask=[...] or deny=[...]; on the command "
+            "line --grant or --ask",
             ", ".join(silent[:_MOST_NAMED]),
             more,
         )

@@ -14,6 +14,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 
 from agentkit.tools.errors import InvalidTool
+from agentkit.tools.schema_shape import is_plainly_valid
 
 _MAX_PROBLEMS = 5  # one message must stay compact: the model corrects these and calls again
 _MAX_ROUNDS = 3  # a repaired object may show problems inside it
@@ -58,6 +59,8 @@ class ArgumentCheck:
 
     def check_schema(self, tool: str) -> None:
         """Raises InvalidTool where the schema itself is not valid."""
+        if is_plainly_valid(self._schema):
+            return
         try:
             Draft202012Validator.check_schema(self._schema)
         except SchemaError as error:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 
 from agentkit.tools import InvalidTool
 from agentkit.tools.arguments import ArgumentCheck
 from agentkit.tools.naming import tool_name
+from agentkit.tools.schema_shape import is_plainly_valid
 from agentkit.tools.schemas import shown_text, stranger_schema
 
 
@@ -109,3 +114,38 @@ def test_names_fit_every_provider_and_stay_apart() -> None:
     assert len(set(made)) == len(names)
     assert all(len(name) <= 64 and name.startswith("files__") for name in made)
     assert made == [tool_name("files", name) for name in names]
+
+
+_KEYWORDS = (
+    "type items properties $defs anyOf allOf prefixItems required enum const default minimum "
+    "exclusiveMaximum minLength maxItems uniqueItems title description format $ref pattern not "
+    "additionalProperties nonsense"
+).split()
+_VALUES = st.recursive(
+    st.sampled_from(
+        ["string", "integer", "wrong", "#/$defs/a", "#", "a b", "", 1, -1, 0, 1.5, True, False]
+    )
+    | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*_KEYWORDS, "a"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(_KEYWORDS), _VALUES, max_size=4))
+def test_what_is_plainly_valid_is_valid(schema: dict[str, Any]) -> None:
+    """The quick look may know less than the metaschema, but never accepts more."""
+    if is_plainly_valid(schema):
+        Draft202012Validator.check_schema(schema)
+    else:
+        with contextlib.suppress(SchemaError):
+            Draft202012Validator.check_schema(schema)
+
+
+def test_ordinary_schemas_are_plainly_valid() -> None:
+    assert is_plainly_valid(stranger_schema({"properties": {"a": {"type": "string"}}}, tool="t"))
+    assert not is_plainly_valid({"type": "nonsense"})
+    assert not is_plainly_valid({"properties": {"a": {"required": [1]}}})
