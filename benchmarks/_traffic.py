@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,7 @@ _LIFETIME_SECONDS = {"5m": 300.0, "1h": 3600.0}
 _LEAST_CACHED = 1024
 _BUSY_HOURS = (1, 1, 1, 1, 1, 2, 4, 7, 10, 12, 12, 11, 10, 11, 12, 12, 11, 9, 7, 5, 4, 3, 2, 1)
 _ORG = "acme"
+_TASKS_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,19 +372,21 @@ def write(path: Path, played: Iterable[Played]) -> int:
     store = SqliteStore(path, synchronous="NORMAL")
     sums: dict[str, Amount] = {}
     written = 0
-    with store._write() as db:  # one transaction, where the verbs would take one a call
-        for each in played:
-            for call in each.calls:
-                write_call(db, call)
-                written += 1
-                charged = sums.get(call.scope, Amount())
-                sums[call.scope] = Amount(
-                    charged.nusd + call.cost_nusd, charged.tokens + call.usage.total_tokens,
-                    charged.fresh_tokens, charged.calls + 1,
-                )  # fmt: skip
-            write_task(db, each.task)
-            for event in each.events:
-                write_event(db, event)
+    tasks = iter(played)
+    while page := list(islice(tasks, _TASKS_AT_ONCE)):
+        with store._write() as db:  # one transaction, where the verbs would take one a call
+            for each in page:
+                for call in each.calls:
+                    write_call(db, call)
+                    written += 1
+                    charged = sums.get(call.scope, Amount())
+                    sums[call.scope] = Amount(
+                        charged.nusd + call.cost_nusd, charged.tokens + call.usage.total_tokens,
+                        charged.fresh_tokens, charged.calls + 1,
+                    )  # fmt: skip
+                write_task(db, each.task)
+                for event in each.events:
+                    write_event(db, event)
     for scope, spent in sums.items():
         parts = scope.split("/")
         chain = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
