@@ -26,7 +26,7 @@ from tenacity.wait import wait_exponential_jitter
 
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.errors import PriceUnknown
-from agentkit.budgets.journal import CallRecord, CallStatus, PaidResponse, Purpose
+from agentkit.budgets.journal import CallRecord, CallStatus, Lever, PaidResponse, Purpose
 from agentkit.budgets.price import CacheWrite, Price
 from agentkit.budgets.task import Task
 from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
@@ -67,7 +67,8 @@ class Call:
     `send` and `asend` carry it out with the output limit and the seconds that are left.
     `input_tokens` and `parts` are our own counts where the caller keeps them; `resolved` gives the
     call that is meant by one through a dispatcher. `escalation` says what a cheaper tier gave way
-    on; `dearest` is the tier that could have been asked instead.
+    on; `dearest` is the tier that could have been asked instead, and `spared` the
+    input tokens that each lever left out.
     `cache_write` is what marks that only `send` sets ask for.
     """
 
@@ -87,6 +88,7 @@ class Call:
     parts: RequestParts | None = None
     escalation: str | None = None
     dearest: Tier | None = None
+    spared: Mapping[Lever, int] = field(default_factory=dict[Lever, int])
     cache_write: CacheWrite = "none"
     attempts: int = _ATTEMPTS
 
@@ -277,6 +279,7 @@ def _plan(task: Task, call: Call) -> CallPlan:
         prefix=parts.prefix,
         escalation=call.escalation,
         dearest=None if dearest is None else _priced(task, dearest),
+        spared=call.spared,
         lease_seconds=task.ledger.lease_seconds,
     )
 

@@ -18,6 +18,7 @@ from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.progress import ProgressWatch
 from agentkit.telemetry.trace import TaskTrace
+from agentkit.tools.catalogue import ToolCatalogue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +62,7 @@ class Run:
         self.can_ask = can_ask
         self.context = TaskContext(task, context)
         self._components: dict[int, ComponentCount] = {}
+        self._catalogue_tokens: dict[int, int] = {}
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
         task.observe(trace.budget_event)
@@ -80,6 +82,14 @@ class Run:
         if count is None:
             count = self._components[tier.index] = ComponentCount(tier.counter)
         return count.parts(messages, tools)
+
+    def catalogue_tokens(self, tier: Tier, catalogue: ToolCatalogue) -> int:
+        """Tokens of the definitions of all tools, as `tier` counts them; counted once."""
+        known = self._catalogue_tokens.get(tier.index)
+        if known is None:
+            known = tier.counter.tools(catalogue.openai_schemas())
+            self._catalogue_tokens[tier.index] = known
+        return known
 
     def begin_call(self, held: HeldCall) -> None:
         """A model call is about to be sent."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentkit.budgets.amount import Amount, Limits
-from agentkit.budgets.journal import Component, Purpose
+from agentkit.budgets.journal import Component, Lever, Purpose
 from agentkit.budgets.price import CacheWrite, Price
 
 LEASE_SECONDS = 60.0
@@ -19,7 +19,8 @@ class CallPlan:
     `input_tokens` is a true bound (margin included), `counted_input_tokens` our own count.
     `wanted_output_tokens` is clamped to what the limits allow, but not below
     `least_output_tokens`: then the call is denied. `dearest` is the price of the dearest tier that
-    the call could have gone to, which says what routing saves.
+    the call could have gone to, which says what routing saves; `spared` are the input tokens that
+    each lever left out.
     """
 
     price: Price
@@ -37,6 +38,7 @@ class CallPlan:
     prefix: str = ""
     escalation: str | None = None
     dearest: Price | None = None
+    spared: Mapping[Lever, int] = field(default_factory=dict[Lever, int])
     lease_seconds: float = LEASE_SECONDS
     fingerprint: str = ""
 

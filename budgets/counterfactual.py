@@ -37,3 +37,32 @@ def saved_by_routing(
         usage = replace(usage, cache_read_tokens=seen_tokens)
         usage = replace(usage, cache_write_5m_tokens=0, cache_write_1h_tokens=0)
     return dearest.cost_nusd(usage) - cost_nusd
+
+
+def saved_by_sparing(price: Price, usage: Usage, spared_tokens: int, *, seen_tokens: int) -> int:
+    """Nano-USD that not sending `spared_tokens` saved; negative where leaving them out cost more.
+
+    With them, the request would have gone on from the last one, which had `seen_tokens` with what
+    was spared then: those would have been read from the cache, where the provider keeps one for
+    this task, and the rest written. So the price of writing a prefix anew after it was changed
+    counts against the lever.
+    """
+    total = usage.input_tokens + spared_tokens
+    written_5m = usage.cache_write_5m_tokens > 0
+    written_1h = usage.cache_write_1h_tokens > 0
+    is_cached = usage.cache_read_tokens > 0 or written_5m or written_1h
+    read = 0
+    if is_cached:
+        own = usage.cache_read_tokens
+        read = min(total, max(own, seen_tokens if seen_tokens >= LEAST_CACHED_TOKENS else 0))
+        if not seen_tokens and own:
+            read = own + spared_tokens
+    rest = total - read
+    with_them = replace(
+        usage,
+        input_tokens=total,
+        cache_read_tokens=read,
+        cache_write_5m_tokens=rest if written_5m else 0,
+        cache_write_1h_tokens=rest if written_1h and not written_5m else 0,
+    )
+    return price.cost_nusd(with_them) - price.cost_nusd(usage)

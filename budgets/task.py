@@ -14,7 +14,11 @@ from weakref import WeakSet
 from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits, amount_of
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import CallPlan, HeldCall
-from agentkit.budgets.counterfactual import saved_by_prompt_cache, saved_by_routing
+from agentkit.budgets.counterfactual import (
+    saved_by_prompt_cache,
+    saved_by_routing,
+    saved_by_sparing,
+)
 from agentkit.budgets.errors import BudgetTooSmall, DeadlineExceeded
 from agentkit.budgets.event import (
     Ask,
@@ -81,6 +85,7 @@ class Task:
         self._calls = {call.call_id: call for call in calls}
         self._index = max((call.index for call in self._calls.values()), default=0)
         self._seen_tokens = 0
+        self._seen_with: dict[tuple[Lever, str], int] = {}
         self._started = time.monotonic()
         self._observer: Callable[[BudgetEvent], None] | None = None
         self._listener: TimedListener | None = None
@@ -560,7 +565,10 @@ class Task:
     def _saved(
         self, plan: CallPlan, usage: Usage, cost_nusd: int, *, turned_down: bool
     ) -> dict[Lever, int]:
+        """What each lever saved on a call that is settled; follows the prompts of the task."""
         saved: dict[Lever, int] = {"prompt_cache": saved_by_prompt_cache(plan.price, usage)}
+        if plan.purpose == "summary":
+            saved["summary"] = -cost_nusd
         if plan.dearest is not None and plan.dearest != plan.price:
             saved["routing"] = saved_by_routing(
                 plan.dearest,
@@ -569,6 +577,10 @@ class Task:
                 seen_tokens=self._seen_tokens,
                 turned_down=turned_down,
             )
+        for lever, tokens in plan.spared.items():
+            seen = self._seen_with.get((lever, plan.price.model), 0)
+            saved[lever] = saved_by_sparing(plan.price, usage, tokens, seen_tokens=seen)
+            self._seen_with[lever, plan.price.model] = usage.input_tokens + tokens
         if plan.purpose == "step":
             self._seen_tokens = usage.input_tokens
         return {lever: nusd for lever, nusd in saved.items() if nusd}

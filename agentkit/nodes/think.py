@@ -12,9 +12,10 @@ from langchain_core.messages import AIMessage, BaseMessage
 from agentkit.asking import ask_person
 from agentkit.budgets.errors import BudgetError, BudgetExceeded, DeadlineExceeded
 from agentkit.budgets.event import Land
-from agentkit.budgets.journal import CallRecord
+from agentkit.budgets.journal import CallRecord, Lever
 from agentkit.cascade import review
 from agentkit.effects import Blocking, Work
+from agentkit.memory.components import RequestParts
 from agentkit.memory.context import ContextPlan, LeftOut
 from agentkit.memory.misses import Miss
 from agentkit.metering import Call, message_of, metered_call
@@ -120,6 +121,7 @@ def _call(
     kwargs = {**kwargs, **run.context.cache_arguments(plan, tier, tools)}
     send, asend = senders(run, tier, sent, kwargs, run.task_id)
     judged = not last or not tier.writes_answers
+    parts = run.parts(tier, plan.messages, tools)
     call = Call(
         tier=tier,
         messages=plan.messages,
@@ -132,12 +134,24 @@ def _call(
         review=partial(review, toolbox=toolbox, last=last) if judged else None,
         resolved=toolbox.resolved,
         observer=run,
-        parts=run.parts(tier, plan.messages, tools),
+        parts=parts,
+        spared=_spared(run, tier, toolbox, plan, parts),
         escalation=escalation,
         dearest=dearest,
         cache_write="none" if sent is plan.messages else plan.ttl,
     )
     return call, plan
+
+
+def _spared(
+    run: Run, tier: Tier, toolbox: Toolbox, plan: ContextPlan, parts: RequestParts
+) -> dict[Lever, int]:
+    """Input tokens that levers left out of a request: tools not offered, messages not sent."""
+    spared: dict[Lever, int] = {"summary": plan.replay_tokens - plan.input_tokens}
+    if not toolbox.offers_all:
+        whole = run.catalogue_tokens(tier, toolbox.catalogue)
+        spared["provisioning"] = whole - parts.tokens.get("tools", 0)
+    return {lever: tokens for lever, tokens in spared.items() if tokens > 0}
 
 
 def _after(run: Run, tier: Tier, plan: ContextPlan, record: CallRecord) -> Work[None]:

@@ -72,6 +72,7 @@ class Traffic:
     where: JournalFilter
     question: Question
     days: float
+    until: float
     cost_nusd: int
     features: Mapping[tuple[str, str], FeatureSums]
 
@@ -157,6 +158,7 @@ def _read(store: Store, prices: PriceBook, where: JournalFilter, question: Quest
         if tags.get(name) == value:
             entry.waiting = entry.waiting.plus(sums)
     hours = [int(group.key[0]) for group in store.sum_calls(("hour",), where, measures="basic")]
+    until = (max(hours) + 1) * 3600.0 if hours else 0.0
     days = max(1.0, (max(hours) - min(hours) + 1) / 24) if hours else 1.0
     return Traffic(
         store=store,
@@ -164,6 +166,7 @@ def _read(store: Store, prices: PriceBook, where: JournalFilter, question: Quest
         where=where,
         question=question,
         days=days,
+        until=until,
         cost_nusd=cost,
         features=features,
     )

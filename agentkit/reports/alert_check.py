@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from agentkit.budgets.journal_query import JournalFilter
 from agentkit.budgets.store import Store
 from agentkit.reports.alert import RULES, Rule
-from agentkit.reports.expression import evaluate
+from agentkit.reports.expression import evaluate, spans
 from agentkit.reports.rollup import NO_VALUE
 from agentkit.reports.series import (
     BUDGET_USED,
@@ -72,7 +73,9 @@ def check_alerts(
 
     `day_usd` is the day's budget where no scope has a limit for a day.
     """
-    source = JournalSource(store, now=now, scope=scope, tags=tags or {}, day_usd=day_usd)
+    source = JournalSource(
+        store, now=now, scope=scope, tags=tags or {}, day_usd=day_usd, rules=rules
+    )  # fmt: skip
     found: list[Firing] = []
     for rule in rules:
         kept = evaluate(rule.condition(rule.threshold, rule.floor), source)
@@ -88,7 +91,11 @@ def check_alerts(
 
 
 class JournalSource:
-    """The series of the alert rules, read from the journal; each window is read once."""
+    """The series of the alert rules, read from the journal.
+
+    The windows of all rules overlap, so that time is cut where any of them begins or ends, and each
+    piece is read once.
+    """
 
     def __init__(
         self,
@@ -98,23 +105,36 @@ class JournalSource:
         scope: str | None,
         tags: Mapping[str, str],
         day_usd: float | None,
+        rules: Sequence[Rule],
     ) -> None:
         self._store = store
         self._now = now
         self._scope = scope
         self._tags = tags
         self._day_usd = day_usd
-        self._windows: dict[tuple[float, float], Window] = {}
+        ends = {
+            end
+            for rule in rules
+            for asked in (rule.measured, rule.condition(rule.threshold, rule.floor))
+            for span in spans(asked)
+            for end in span
+        }
+        cuts = sorted(ends)
+        self._pieces = [
+            (begin, end, Window(store, self._span(begin - end, end)))
+            for end, begin in itertools.pairwise(cuts)
+        ]
 
     def increase(
         self, counter: Counter, by: tuple[Label, ...], hours: float, offset_hours: float
     ) -> Vector:
-        """The sum over the window; without labels always one number, like a Prometheus sum."""
-        window = self._windows.get((hours, offset_hours))
-        if window is None:
-            window = Window(self._store, self._span(hours, offset_hours))
-            self._windows[hours, offset_hours] = window
-        return window.sums(counter, by)
+        """The sum over the window, by labels; a window without a call has none."""
+        found: dict[Labels, float] = {}
+        for begin, end, window in self._pieces:
+            if end >= offset_hours and begin <= offset_hours + hours:
+                for labels, value in window.sums(counter, by).items():
+                    found[labels] = found.get(labels, 0.0) + value
+        return found
 
     def gauge(self, gauge: Gauge, by: tuple[Label, ...]) -> Vector:
         """What stands now, whatever `now` is: budgets are not kept for the past."""

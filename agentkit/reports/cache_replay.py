@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentkit.budgets.counterfactual import LEAST_CACHED_TOKENS
 from agentkit.budgets.journal_query import CallSums, JournalFilter
@@ -39,6 +39,13 @@ class CacheReplay:
     def five_minutes_nusd(self) -> int:
         """All that five-minute writes save; of the transcript only where that saves at all."""
         return self.prefix_nusd + max(0, self.transcript_nusd)
+
+    def times(self, factor: float) -> CacheReplay:
+        """The same for `factor` times as many calls like these."""
+        if factor == 1:
+            return self
+        money = ("cost_nusd", "prefix_nusd", "transcript_nusd", "hour_nusd")
+        return replace(self, **{name: round(getattr(self, name) * factor) for name in money})
 
 
 def break_even_hit_rate(price: Price) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -98,6 +98,20 @@ def promql(expression: Expression) -> str:
             return f"{_part(left)} {symbol} {_part(right)}"
         case _:
             return f"{expression:g}"
+
+
+def spans(expression: Expression) -> Iterator[tuple[float, float]]:
+    """The windows that an expression looks at, as the hours ago of their begin and end."""
+    match expression:
+        case Increase(_, hours, offset_hours, _):
+            yield hours + offset_hours, offset_hours
+        case Absolute(of):
+            yield from spans(of)
+        case Both(left, _, right):
+            yield from spans(left)
+            yield from spans(right)
+        case _:
+            return
 
 
 def _combined(left: Vector | float, symbol: Operator, right: Vector | float) -> Vector | float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from agentkit.budgets.journal_query import CallSums
+from agentkit.budgets.journal_query import CallSums, JournalFilter
 from agentkit.budgets.money import format_usd
 from agentkit.budgets.price import Price
 from agentkit.budgets.usage import Usage
@@ -20,6 +21,7 @@ _LADDERS = {
 _EASY_RESOLVED, _EASY_OUTPUT_TOKENS = 0.9, 200
 _CACHED_ALREADY = 0.05
 _BATCH_PRICE = 0.5
+_CALLS_REPLAYED = 20_000
 _TASKS_LOOKED_AT = 5_000
 _TOOLS_MANY, _TOOLS_KEPT = 20, 0.35
 _TUNED_PRICE = 0.1
@@ -33,7 +35,8 @@ def prompt_cache(traffic: Traffic) -> Sequence[Finding]:
         used = sums.cache_read_tokens + sums.cache_write_5m_tokens + sums.cache_write_1h_tokens
         if not sums.input_tokens or used > _CACHED_ALREADY * sums.input_tokens:
             continue
-        told = replay(traffic.store, traffic.prices, traffic.of(feature, model))
+        where, times = _recent(traffic, traffic.of(feature, model), sums.calls)
+        told = replay(traffic.store, traffic.prices, where).times(times)
         best = max(told.five_minutes_nusd, told.hour_nusd)
         if best <= 0:
             continue
@@ -51,13 +54,22 @@ def prompt_cache(traffic: Traffic) -> Sequence[Finding]:
                 f"would find them cached{even}. {share:.0%} of the saving is the {part}",
                 assumption=f"writes that last {lifetime} "
                 f"(five minutes {_usd(told.five_minutes_nusd)}, one hour {_usd(told.hour_nusd)}), "
-                "and nothing in the prefix changes between calls",
+                "and nothing in the prefix changes between calls"
+                + ("" if times == 1 else f"; replayed on the last {told.calls:,} calls"),
                 against="anything that changes the prefix loses it: dates, the order of tools, "
                 "another model; a fan-out writes once a branch unless the first answer has begun",
                 setting=setting,
             )
         )  # fmt: skip
     return found or [Silent(lever="prompt_cache", reason="what can be cached is cached")]
+
+
+def _recent(traffic: Traffic, where: JournalFilter, calls: int) -> tuple[JournalFilter, float]:
+    """The latest calls where there are many, and by how much more there are in all."""
+    times = max(1.0, calls / _CALLS_REPLAYED)
+    if times == 1:
+        return where, 1.0
+    return replace(where, since=traffic.until - traffic.days * 86_400 / times), times
 
 
 def tier_down(traffic: Traffic) -> Sequence[Finding]:
