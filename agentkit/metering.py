@@ -31,7 +31,7 @@ from agentkit.budgets.price import CacheWrite, Price
 from agentkit.budgets.task import Task
 from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
 from agentkit.errors import PromptTooLong
-from agentkit.memory.components import ComponentCount, RequestParts
+from agentkit.memory.components import RequestParts, request_parts
 from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
 from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked, check_billing
 from agentkit.models.usage import from_cache, usage_of
@@ -262,7 +262,7 @@ def _plan(task: Task, call: Call) -> CallPlan:
     wanted = call.wanted_output_tokens or tier.output_tokens
     if tier.context_tokens is not None and tier.is_local:
         wanted = max(1, min(wanted, tier.context_tokens - counted))
-    parts = call.parts or ComponentCount(tier.counter).parts(call.messages, call.tools)
+    parts = call.parts or request_parts(call.messages, call.tools, tier.counter)
     dearest = call.dearest
     return CallPlan(
         price=price,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from langchain_core.messages import BaseMessage
+from typing import cast
 
 from agentkit.budgets.call_plan import HeldCall
 from agentkit.budgets.event import BudgetEvent, Decision
-from agentkit.budgets.journal import CallRecord
+from agentkit.budgets.journal import CallRecord, Component
 from agentkit.budgets.task import Task
 from agentkit.context import TaskContext
-from agentkit.memory.components import ComponentCount, RequestParts
-from agentkit.memory.context import Context
+from agentkit.memory.components import Prefix, RequestParts
+from agentkit.memory.context import Context, ContextPlan
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.progress import ProgressWatch
 from agentkit.telemetry.trace import TaskTrace
@@ -61,7 +60,7 @@ class Run:
         self.watch = watch
         self.can_ask = can_ask
         self.context = TaskContext(task, context)
-        self._components: dict[int, ComponentCount] = {}
+        self._prefixes: dict[int, Prefix] = {}
         self._catalogue_tokens: dict[int, int] = {}
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
@@ -74,14 +73,13 @@ class Run:
         """The id of the task."""
         return self.task.task_id
 
-    def parts(
-        self, tier: Tier, messages: Sequence[BaseMessage], tools: ToolSchemas
-    ) -> RequestParts:
-        """What a request's tokens are, as `tier` counts them."""
-        count = self._components.get(tier.index)
-        if count is None:
-            count = self._components[tier.index] = ComponentCount(tier.counter)
-        return count.parts(messages, tools)
+    def parts(self, tier: Tier, plan: ContextPlan, tools: ToolSchemas) -> RequestParts:
+        """What a request's tokens are, as its plan has counted them, and its prefix by name."""
+        tokens = cast("Mapping[Component, int]", plan.components)
+        return RequestParts(
+            tokens={name: count for name, count in tokens.items() if count},
+            prefix=self._prefixes.setdefault(tier.index, Prefix()).digest(plan.messages, tools),
+        )
 
     def catalogue_tokens(self, tier: Tier, catalogue: ToolCatalogue) -> int:
         """Tokens of the definitions of all tools, as `tier` counts them; counted once."""

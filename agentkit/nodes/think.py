@@ -121,7 +121,7 @@ def _call(
     kwargs = {**kwargs, **run.context.cache_arguments(plan, tier, tools)}
     send, asend = senders(run, tier, sent, kwargs, run.task_id)
     judged = not last or not tier.writes_answers
-    parts = run.parts(tier, plan.messages, tools)
+    parts = run.parts(tier, plan, tools)
     call = Call(
         tier=tier,
         messages=plan.messages,

@@ -1,0 +1,86 @@
+"""What an agent's calls leave in the journal: components, prefixes, escalations, savings."""
+
+from __future__ import annotations
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from agentkit import Agent
+from agentkit.budgets import Ledger, PriceBook
+from agentkit.budgets.price_file import PriceOverride
+from agentkit.memory.components import SUMMARY_MARK, Prefix, component_of
+from tests.scripted import ScriptedModel, call, in_turn
+
+
+def look(query: str) -> str:
+    """Look something up."""
+    return f"found {query} " + "and more of it " * 40
+
+
+def _model(name: str, *answers: AIMessage | str) -> ScriptedModel:
+    return ScriptedModel(script=in_turn(*answers), name_of_model=name)
+
+
+def _ledger() -> Ledger:
+    prices = [
+        PriceOverride(model="cheap", input=1, output=2),  # type: ignore[arg-type]  # read as decimals
+        PriceOverride(model="dear", input=10, output=20),  # type: ignore[arg-type]  # read as decimals
+    ]
+    return Ledger("memory://", prices=PriceBook(prices))
+
+
+def test_components_grow_as_the_transcript_does() -> None:
+    model = _model("dear", call("look", query="x"), call("look", query="y"), "done")
+    agent = Agent([model], [look], system="You look things up.", ledger=_ledger())
+    first, second, third = agent.run("find x and y").records
+    for record in (first, second, third):
+        parts = {name: n for name, n in record.components.items() if name != "output"}
+        assert abs(sum(parts.values()) - record.estimated_input_tokens) <= 8
+        assert record.components["output"] == record.usage.output_tokens
+        assert record.components["system"] > 0 and record.components["tools"] > 0
+    assert first.components.get("observations", 0) == 0
+    observed = [record.components["observations"] for record in (second, third)]
+    assert 0 < observed[0] < observed[1]
+    assert second.components["user"] == first.components["user"]
+    assert first.prefix == second.prefix == third.prefix != ""
+
+
+def test_an_escalated_call_says_why_and_what_routing_cost() -> None:
+    cheap = _model("cheap", call("look", wrong=1))
+    dear = _model("dear", "done")
+    ledger = _ledger()
+    turned_down, escalated = Agent([cheap, dear], [look], ledger=ledger).run("go").records
+    assert escalated.escalation == turned_down.reason
+    assert turned_down.escalation is None
+    assert turned_down.saved_nusd["routing"] == -turned_down.cost_nusd < 0
+    assert "routing" not in escalated.saved_nusd
+
+
+def test_a_cheap_answer_saves_what_the_dearest_would_have_cost() -> None:
+    ledger = _ledger()
+    agent = Agent([_model("cheap", "done"), _model("dear", "never")], ledger=ledger)
+    (record,) = agent.run("go").records
+    dearest = ledger.prices.price("dear", "scripted").cost_nusd(record.usage)
+    assert record.saved_nusd["routing"] == dearest - record.cost_nusd > 0
+    (group,) = ledger.store.sum_calls(("model",))
+    assert group.sums.saved_routing == record.saved_nusd["routing"]
+
+
+def test_a_message_belongs_to_one_component() -> None:
+    marked = HumanMessage("what came before", additional_kwargs={SUMMARY_MARK: True})
+    kinds = [
+        component_of(message)
+        for message in (
+            SystemMessage("s"), HumanMessage("u"), AIMessage("a"),
+            ToolMessage("t", tool_call_id="1"),
+            marked,
+        )
+    ]  # fmt: skip
+    assert kinds == ["system", "user", "history", "observations", "summary"]
+
+
+def test_a_prefix_is_the_same_while_system_text_and_tools_are() -> None:
+    prefix, tools = Prefix(), [{"type": "function", "function": {"name": "look"}}]
+    told = prefix.digest([SystemMessage("s"), HumanMessage("u")], tools)
+    assert prefix.digest([SystemMessage("s"), HumanMessage("v")], list(tools)) == told
+    assert prefix.digest([SystemMessage("other"), HumanMessage("u")], tools) != told
+    assert prefix.digest([SystemMessage("s"), HumanMessage("u")], []) != told
