@@ -150,6 +150,7 @@ class Answers:
             parent=asked.parent,
         )
         trace = TaskTrace(task.record, agent_name=self._name)
+        task.answered_from_cache(hit.kind, saved_nusd=hit.saved_nusd)
         task.note(
             "cache_hit",
             f"answered from the cache ({hit.kind}, {hit.score:.2f}), which saved "

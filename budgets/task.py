@@ -56,6 +56,7 @@ _LANDING_SHARE_OF_SECONDS = 0.1
 _LONGEST_LANDING_SECONDS = 15.0
 _CLAMP_ROUNDS = 8
 _NOT_BILLED = ("rejected", "released")
+_CACHE_LEASE_SECONDS = 60.0
 
 
 class Task:
@@ -121,7 +122,7 @@ class Task:
             usage = usage + call.usage
         return replace(
             self._record,
-            calls=sum(call.status not in _NOT_BILLED for call in calls),
+            calls=sum(_is_billed(call) for call in calls),
             usage=usage,
             cost_nusd=sum(call.cost_nusd for call in calls),
             unconfirmed_nusd=sum(call.cost_nusd for call in calls if not call.confirmed),
@@ -461,6 +462,28 @@ class Task:
         self.ledger.release(held.call_id, call=record)
         return record
 
+    def answered_from_cache(self, kind: str, *, saved_nusd: int) -> CallRecord:
+        """Write that a cache of answers replied in a model's place: a call that cost nothing."""
+        index, call_id = self._next_call()
+        record = CallRecord(
+            call_id=call_id,
+            task_id=self.task_id,
+            scope=self.scope,
+            step=0,
+            index=index,
+            model=kind,
+            provider="cache",
+            started_at=self.ledger.clock(),
+            cost_source="free",
+            cached_by=kind,
+            saved_nusd={"semantic_cache": saved_nusd},
+            tags=self._record.tags,
+        )
+        self.ledger.reserve(call_id, NOTHING, self._chain, lease_seconds=_CACHE_LEASE_SECONDS)
+        self._keep(record)
+        self.ledger.settle(call_id, NOTHING, call=record)
+        return record
+
     def note(
         self, kind: str, text: str, *, step: int = 0, data: Mapping[str, object] | None = None
     ) -> None:
@@ -617,6 +640,10 @@ class Task:
             components=plan.components,
             tags=self._record.tags,
         )
+
+
+def _is_billed(call: CallRecord) -> bool:
+    return call.status not in _NOT_BILLED and call.cached_by is None
 
 
 def new_id() -> str:

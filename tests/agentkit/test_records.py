@@ -8,6 +8,7 @@ from agentkit import Agent
 from agentkit.budgets import Ledger, PriceBook
 from agentkit.budgets.price_file import PriceOverride
 from agentkit.memory.components import SUMMARY_MARK, Prefix, component_of
+from agentkit.reports.saving import savings
 from tests.scripted import ScriptedModel, call, in_turn
 
 
@@ -84,3 +85,15 @@ def test_a_prefix_is_the_same_while_system_text_and_tools_are() -> None:
     assert prefix.digest([SystemMessage("s"), HumanMessage("v")], list(tools)) == told
     assert prefix.digest([SystemMessage("other"), HumanMessage("u")], tools) != told
     assert prefix.digest([SystemMessage("s"), HumanMessage("u")], []) != told
+
+
+def test_an_answer_from_a_cache_is_a_call_that_cost_nothing() -> None:
+    ledger = _ledger()
+    task = ledger.open_task(scope="acme", tags={"feature": "faq"})
+    record = task.answered_from_cache("exact", saved_nusd=70)
+    closed = task.close("answered")
+    assert (closed.calls, closed.cost_nusd, record.cached_by) == (0, 0, "exact")
+    (group,) = ledger.store.sum_calls(("model",))
+    assert group.key == ("cache:exact",)
+    assert (group.sums.cache_answers, group.sums.saved_semantic_cache) == (1, 70)
+    assert savings(ledger.store)[0].lever == "semantic_cache"
