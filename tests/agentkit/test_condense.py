@@ -67,6 +67,13 @@ def test_a_summary_is_a_call_of_the_task_and_is_sent_from_then_on() -> None:
     assert isinstance(last[-1], ToolMessage)
 
 
+async def test_a_summary_is_written_on_the_event_loop_too() -> None:
+    agent = agent_of(worker(10))
+    result = await agent.arun("look at all things")
+    assert result.outcome == "answered"
+    assert summaries_of(agent, result.task_id)
+
+
 @pytest.mark.parametrize(
     ("summary", "told"),
     [("I would rather go on.", "wrote no summary"), (ValueError("broken"), "ValueError")],
