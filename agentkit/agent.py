@@ -32,6 +32,7 @@ from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, tier_of
 from agentkit.nodes.act import aact, act
 from agentkit.nodes.land import land
+from agentkit.nodes.observe import observer_of, whole_results
 from agentkit.nodes.prepare import begin, prepare
 from agentkit.nodes.think import think
 from agentkit.progress import ProgressWatch
@@ -41,14 +42,17 @@ from agentkit.state import AgentState, fresh
 from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
+from agentkit.tools.observation_store import ObservationStore
 from agentkit.tools.permissions import Permissions
 from agentkit.tools.provision.toolbox import Provisioning, Toolbox
+from agentkit.tools.pruner import Pruning
 
 _DEFAULT_MAX_STEPS = 500
 _DEFAULT_ROUNDS = 8
 _LEAST_ROUNDS = 2
 _DEFAULT_LIMITS = ExecutionLimits()
 _DEFAULT_PERMISSIONS = Permissions()
+_DEFAULT_PRUNING = Pruning()
 _MOST_NAMED = 5
 _log = logging.getLogger("agentkit")
 _SUPERSTEPS_A_STEP = 3
@@ -105,12 +109,16 @@ class Agent:
         provisioning: Provisioning | None = None,
         context: Context = DEFAULT_CONTEXT,
         cache: ResponseCache | None = None,
+        pruning: Pruning | None = _DEFAULT_PRUNING,
+        observations: ObservationStore | None = None,
     ) -> None:
         """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
         to do about it.
 
         Tools declared "write" or "spend" are neither offered nor run until `permissions` grants
-        them. With `cache`, a task whose answer is known is not run again.
+        them. With `cache`, a task whose answer is known is not run again. What `pruning` leaves
+        out of an observation is kept in `observations`, by default beside the checkpoints' file, or
+        in memory where there is none.
         """
         if not models:
             raise ConfigError("models=[] is empty; name at least one, like models=['local:pocket']")
@@ -128,12 +136,18 @@ class Agent:
         self.catalogue = tools if isinstance(tools, ToolCatalogue) else ToolCatalogue(tools)
         self.permissions = permissions
         withheld = _withheld(self.catalogue, permissions)
-        self.toolbox = Toolbox(self.catalogue, provisioning, withheld=withheld)
+        self._observer = observer_of(pruning, observations, checkpoint, self.catalogue)
+        self.toolbox = Toolbox(
+            self.catalogue,
+            provisioning,
+            withheld=withheld,
+            recall=None if self._observer is None else self._observer.recall,
+        )
         self._on_budget = on_budget
         self._check = check
         self._system = SystemMessage(system) if system else None
         self._system_text = system
-        self._tool_limits = tool_limits
+        self._tool_limits = tool_limits if pruning is None else whole_results(tool_limits)
         self._context = context
         self._max_steps = max_steps
         self._rounds = no_progress_after
@@ -315,6 +329,7 @@ class Agent:
             toolbox=self.toolbox,
             limits=self._tool_limits,
             permissions=self.permissions,
+            observer=self._observer,
         )
 
     async def aact(self, state: AgentState, run: Run) -> AgentState:
@@ -325,6 +340,7 @@ class Agent:
             toolbox=self.toolbox,
             limits=self._tool_limits,
             permissions=self.permissions,
+            observer=self._observer,
         )
 
     def land(self, state: AgentState, run: Run) -> Work:

@@ -18,6 +18,7 @@ from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.progress import ProgressWatch
 from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue
+from agentkit.tools.pruner import TaskPruner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +63,8 @@ class Run:
         self.context = TaskContext(task, context)
         self._prefixes: dict[int, Prefix] = {}
         self._catalogue_tokens: dict[int, int] = {}
+        self.pruner: TaskPruner | None = None
+        self._components: dict[int, ComponentCount] = {}
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
         task.observe(trace.budget_event)

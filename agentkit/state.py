@@ -26,7 +26,8 @@ class AgentState(TypedDict, total=False):
 
     `tier` is the cheapest tier still tried, `context` what became of earlier messages,
     `offered` the tools on offer in the order in which they came, which outlasts a task of a thread,
-    `asking` that a person is asked about the budget, `ending` why the task goes to land.
+    `recalls` that `recall` is among them, `asking` that a person is asked about the budget,
+    `ending` why the task goes to land.
     """
 
     messages: Annotated[list[AnyMessage], append]
@@ -37,6 +38,7 @@ class AgentState(TypedDict, total=False):
     escalations: int
     context: dict[str, Any]
     offered: list[Batch]
+    recalls: bool
     asking: bool
     ending: Ending | None
     answer: str
@@ -52,6 +54,7 @@ def fresh(task_id: str = "") -> AgentState:
         "tier": 0,
         "escalations": 0,
         "context": {},
+        "recalls": False,
         "asking": False,
         "ending": None,
         "answer": "",

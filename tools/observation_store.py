@@ -102,11 +102,11 @@ class MemoryObservationStore:
         self._tasks: dict[str, dict[str, tuple[bytes, float]]] = {}
 
     def put(self, task_id: str, text: str) -> str:
-        data = _bounded(text, self._limits)
+        data = bounded(text, self._limits)
         with self._lock:
             kept = self._tasks.setdefault(task_id, {})
             handle = next(
-                handle for handle in _handles(data) if kept.get(handle, (data, 0.0))[0] == data
+                handle for handle in handles(data) if kept.get(handle, (data, 0.0))[0] == data
             )
             kept.pop(handle, None)
             kept[handle] = (data, self._clock())
@@ -172,10 +172,10 @@ class SqliteObservationStore:
             raise
 
     def put(self, task_id: str, text: str) -> str:
-        data = _bounded(text, self._limits)
+        data = bounded(text, self._limits)
         packed = zlib.compress(data, 1)
         with self._transaction() as db:
-            handle = next(name for name in _handles(data) if self._is_free(db, task_id, name, data))
+            handle = next(name for name in handles(data) if self._is_free(db, task_id, name, data))
             db.execute(
                 "INSERT OR REPLACE INTO observations VALUES (?, ?, ?, ?, ?)",
                 (task_id, handle, packed, len(data), self._clock()),
@@ -268,12 +268,12 @@ class SqliteObservationStore:
         )
 
 
-def _bounded(text: str, limits: KeepLimits) -> bytes:
+def bounded(text: str, limits: KeepLimits) -> bytes:
     """The text as UTF-8 within its bound, without what cannot be sent."""
     return cut(text, max_bytes=limits.longest_bytes).text.encode()
 
 
-def _handles(data: bytes) -> Iterator[str]:
+def handles(data: bytes) -> Iterator[str]:
     """The handles that a text may have, the shortest first."""
     digest = hashlib.blake2b(data, digest_size=20).digest()
     name = base64.b32encode(digest).decode().lower()

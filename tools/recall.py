@@ -11,6 +11,8 @@ from agentkit.tools.prune.essence import readable
 from agentkit.tools.prune.pruning import about
 from agentkit.tools.prune.room import Room
 
+RECALL = "recall"
+"""The name of the tool."""
 DEFAULT_RECALL_TOKENS = 1_000
 _RANGE = re.compile(r"\s*(\d{1,12})?\s*(?:(-|–|:|\.\.)\s*(\d{1,12})?)?\s*")
 _MIN_TOKENS = 64
@@ -64,7 +66,7 @@ def recall_tool(
 
     return ToolSpec.of(
         bring_back,
-        name="recall",
+        name=RECALL,
         description=(
             "Bring back what a shortened observation left out: what it says about a query, or its "
             'lines in a range like "120-180".'

@@ -13,6 +13,7 @@ from opentelemetry.trace import Status, StatusCode
 from agentkit.allowance import Allowance
 from agentkit.budgets.context import spending
 from agentkit.consent import consent_to
+from agentkit.nodes.observe import Observer
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 from agentkit.telemetry import names
@@ -35,6 +36,7 @@ def act(
     toolbox: Toolbox,
     limits: ExecutionLimits,
     permissions: Permissions,
+    observer: Observer | None = None,
 ) -> AgentState:
     """The observations of the last answer's calls, in their order.
 
@@ -47,7 +49,7 @@ def act(
     ran = run_calls(
         allowed, toolbox.catalogue, _within(run, limits), around=around, consent=consent
     )
-    return _end(run, state, calls, ran, allowance)
+    return _end(run, state, calls, ran, allowance, observer)
 
 
 async def aact(
@@ -57,6 +59,7 @@ async def aact(
     toolbox: Toolbox,
     limits: ExecutionLimits,
     permissions: Permissions,
+    observer: Observer | None = None,
 ) -> AgentState:
     """As `act`, on the event loop."""
     calls, around = _begin(state, run, toolbox)
@@ -66,7 +69,7 @@ async def aact(
     ran = await arun_calls(
         allowed, toolbox.catalogue, _within(run, limits), around=around, consent=consent
     )
-    return _end(run, state, calls, ran, allowance)
+    return _end(run, state, calls, ran, allowance, observer)
 
 
 def _begin(state: AgentState, run: Run, toolbox: Toolbox) -> tuple[list[Call], Around]:
@@ -117,12 +120,16 @@ def _end(
     calls: Sequence[Call],
     ran: Sequence[Observation],
     allowance: Allowance,
+    observer: Observer | None,
 ) -> AgentState:
     observed = allowance.observations(ran)
     for observation in observed:
         if observation.status != "ok" or observation.cut:
             _note(run, state.get("step", 0), observation)
-    update: AgentState = {"messages": [observation.to_message() for observation in observed]}
+    sent = observed if observer is None else observer.observe(state, run, calls, observed)
+    update: AgentState = {"messages": [observation.to_message() for observation in sent]}
+    if run.pruner is not None and run.pruner.recalls:
+        update["recalls"] = True
     if observed and all(observation.return_direct for observation in observed):
         answer = "\n".join(observation.content for observation in observed)
         return {**update, "ending": "answer", "answer": answer}

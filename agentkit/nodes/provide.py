@@ -54,6 +54,7 @@ def schemas_of(state: AgentState, tier: Tier, toolbox: Toolbox) -> ToolSchemas:
         tier=tier.index,
         window_tokens=tier.context_tokens,
         is_local=tier.is_local,
+        recalls=state.get("recalls", False),
     )
 
 

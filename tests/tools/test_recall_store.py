@@ -1,8 +1,8 @@
-"""Observations come back by handle, per task, within the limits; in memory and in SQLite alike."""
+"""Observations come back by handle, per task, within the limits, from every store alike."""
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from agentkit.tools.observation_store import (
     ObservationStoreError,
     SqliteObservationStore,
 )
+from agentkit.tools.redis_observations import RedisObservationStore
+from tests.budgets.redis_server import BINARY, RedisServer
 
 
 class Clock:
@@ -35,12 +37,28 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if BINARY is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(tmp_path_factory.mktemp("observations"))
+    yield f"unix://{server.socket}"
+    server.kill()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Open:
     def make(**limits: float) -> ObservationStore:
         kept = KeepLimits(**limits)  # type: ignore[arg-type]  # the keywords are the test's data
         if request.param == "memory":
             return MemoryObservationStore(kept, clock=clock)
+        if request.param == "redis":
+            shared = RedisObservationStore(
+                request.getfixturevalue("redis_address"), kept, clock=clock
+            )
+            request.addfinalizer(shared.close)
+            request.addfinalizer(lambda: shared._redis.flushdb())
+            return shared
         store = SqliteObservationStore(tmp_path / "kept.db", kept, clock=clock)
         request.addfinalizer(store.close)
         return store
@@ -123,7 +141,8 @@ def test_texts_that_share_a_short_handle_keep_apart(
     def handles(data: bytes) -> list[str]:
         return ["o-same", f"o-{data.decode()}"]
 
-    monkeypatch.setattr("agentkit.tools.observation_store._handles", handles)
+    for module in ("observation_store", "redis_observations"):
+        monkeypatch.setattr(f"agentkit.tools.{module}.handles", handles)
     store = open_store()
     assert [store.put("task", text) for text in ("one", "two", "one")] == [
         "o-same",
@@ -184,3 +203,9 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_limits_that_cannot_be_meant_are_refused(name: str) -> None:
     with pytest.raises(InvalidLimits, match=name):
         KeepLimits(**{name: 0})
+
+
+def test_redis_that_does_not_answer_is_said_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(ObservationStoreError, match="ConnectionError") as refused:
+        RedisObservationStore(f"unix://user:geheim@{tmp_path}/no.sock")
+    assert "geheim" not in str(refused.value)

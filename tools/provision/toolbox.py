@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -24,7 +24,7 @@ from agentkit.tools.provision.dispatch import AnyCall, Dispatcher, note
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
-    from agentkit.tools.catalogue import Schema, ToolCatalogue
+    from agentkit.tools.catalogue import Schema, ToolCatalogue, ToolSpec
     from agentkit.tools.provision.compaction import CompactTool
     from agentkit.tools.provision.embedding import Embedder
     from agentkit.tools.provision.offer import Provisioner
@@ -87,15 +87,18 @@ class Toolbox:
         provisioning: Provisioning | None = None,
         *,
         withheld: Collection[str] = (),
+        recall: ToolSpec | None = None,
     ) -> None:
-        """`withheld` names tools that are known but never offered or found.
+        """`withheld` names tools that are known but never offered or found; `recall` can be called
+        at any time, and is offered where a step says so.
 
         Raises InvalidTool where the core names a tool that cannot be offered.
         """
         from agentkit.tools.catalogue import ToolCatalogue
 
         self.provisioning = provisioning or Provisioning()
-        self.catalogue = catalogue
+        self._recall = recall
+        self.catalogue = catalogue if recall is None else ToolCatalogue([*catalogue, recall])
         if withheld:
             catalogue = ToolCatalogue(spec for spec in catalogue if spec.name not in withheld)
         self._require_known(catalogue)
@@ -164,6 +167,7 @@ class Toolbox:
         tier: int = 0,
         window_tokens: int | None = None,
         is_local: bool = False,
+        recalls: bool = False,
     ) -> tuple[Schema, ...]:
         """The definitions for one tier, in the order sent; equal offers give the same object.
 
@@ -171,7 +175,7 @@ class Toolbox:
         catalogue's order. A local model gets what the transcript describes as definitions too.
         """
         if self.offers_all:
-            return self._whole
+            return self._with_recall(("whole",), self._whole) if recalls else self._whole
         limit = self.provisioning.tokens_of_tier(tier)
         if window_tokens is not None:
             limit = min(limit, int(window_tokens * _WINDOW_SHARE))
@@ -181,11 +185,23 @@ class Toolbox:
             if is_local or batch["place"] == "definitions"
         )
         key = (batches, limit)
+        made = self._remembered(key, lambda: self._schemas(batches, limit))
+        return self._with_recall(key, made) if recalls else made
+
+    def _with_recall(self, key: object, schemas: tuple[Schema, ...]) -> tuple[Schema, ...]:
+        recall = self._recall
+        if recall is None:
+            return schemas
+        return self._remembered((key, recall.name), lambda: (*schemas, recall.openai_schema))
+
+    def _remembered(
+        self, key: object, make: Callable[[], tuple[Schema, ...]]
+    ) -> tuple[Schema, ...]:
         with self._lock:
             if key in self._made:
                 self._made.move_to_end(key)
                 return self._made[key]
-        made = self._schemas(batches, limit)
+        made = make()
         with self._lock:
             made = self._made.setdefault(key, made)
             while len(self._made) > _REMEMBERED:
