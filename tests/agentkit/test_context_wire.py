@@ -54,7 +54,7 @@ def task(wire: WireName, steps: int, context: Context) -> tuple[Any, Any, Any, l
     with ScriptedProvider(script_of(steps), count=count_text) as provider:
         agent = Agent(
             [client(wire, provider)], [look_up], budget=Budget(usd=50), context=context,
-            no_progress_after=None, system="You check orders. " * 100,
+            no_progress_after=None, system="You check orders. " * 100, pruning=None,
         )  # fmt: skip
         result = agent.run("check every order")
         events = agent.ledger.store.events(result.task_id)

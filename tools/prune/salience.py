@@ -19,7 +19,7 @@ _FIELD_WORDS = re.compile(r"[_.\-\s]+|(?<=[a-z])(?=[A-Z])")
 _NAMING = frozenset(
     "name id ids uid uuid guid url uri link links href path file filename key code title symbol "
     "ticker slug handle email number no date lat latitude lon lng longitude ref reference doi isbn "
-    "sku address".split()
+    "sku address cursor".split()
 )
 
 
