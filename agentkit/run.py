@@ -64,7 +64,6 @@ class Run:
         self._prefixes: dict[int, Prefix] = {}
         self._catalogue_tokens: dict[int, int] = {}
         self.pruner: TaskPruner | None = None
-        self._components: dict[int, ComponentCount] = {}
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
         task.observe(trace.budget_event)
