@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from agentkit.budgets.journal import CallRecord, Outcome, TaskRecord
 from agentkit.budgets.money import plain_usd, usd_from_nusd
 from agentkit.budgets.usage import Usage
-from agentkit.memory.cache import CacheHit
+
+if TYPE_CHECKING:
+    from agentkit.memory.cache import CacheHit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -78,7 +78,7 @@ def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
         ("[agnt]\n", "there is no [agnt]; did you mean 'agent'?"),
         ("[agent]\nmodles = []\n", "[agent] has no key 'modles'; did you mean 'models'?"),
         ("[budget]\ntoken = 3\n", "[budget] has no key 'token'; did you mean 'tokens'?"),
-        ("[trace]\nfile = 'x'\n", "[trace] has no key 'file'; known: to"),
+        ("[trace]\nwhither = 'x'\n", "[trace] has no key 'whither'; known: "),
         ("usd = 3\n", "'usd' belongs into [budget]"),
         ("agent = 3\n", "agent is a table; write [agent]"),
         ("models = ['local:pocket']\n", "models is a table"),
