@@ -34,6 +34,7 @@ EXPECTED = {
         "tier 1 claude-sonnet-4-5: 0.00",
         "1 escalations",
     ],
+    "mcp_server.py": ["may shop__refund run?", "answered Your lamp is refunded."],
     "traces_to_file.py": ["holds 5 spans", "invoke_workflow agent", "execute_tool play_music"],
 }
 
@@ -80,6 +81,7 @@ def test_the_example_of_traces_writes_where_it_is_told(tmp_path: Path) -> None:
         "docs/telemetry.md",
         "docs/graph.md",
         "docs/context.md",
+        "docs/cache.md",
     ],
 )
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def metrics(
     ledger: options.LedgerAddress = None,
     config: options.Config = None,
     trust_config: options.Trust = False,
+    json: options.Json = False,
 ) -> int:
     """Print the series that the alert rules use, in Prometheus' text format.
 
@@ -107,8 +108,11 @@ def metrics(
     from agentkit.reports.prometheus import exposition, samples
 
     with opened(ledger, config, trust_config, ask=False) as (settings, book):
-        text = exposition(samples(book.store, day_usd=day_budget(settings)))
-    say(text.rstrip("\n"))
+        found = samples(book.store, day_usd=day_budget(settings))
+    if json:
+        emit([{"name": s.name, "labels": dict(s.labels), "value": s.value} for s in found])
+    else:
+        say(exposition(found).rstrip("\n"))
     return 0
 
 
