@@ -14,6 +14,7 @@ from agentkit.tools.mcp.stderr import ErrorOutput
 from agentkit.tools.pins import Definition
 
 if TYPE_CHECKING:
+    from anyio import CancelScope
     from mcp import Client
     from mcp.client import Transport
     from mcp.types import CallToolResult, Tool
@@ -38,6 +39,7 @@ class Connection:
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._written: ErrorOutput | None = None
+        self._scope: CancelScope | None = None
         self._definitions: dict[str, Definition] = {}
         self._listed_at = 0.0
         self._is_stale = False
@@ -109,31 +111,39 @@ class Connection:
             why = self._failure(error, written.last(_SHOWN_LOG_CHARS))
             raise ServerUnavailable(why, server=self.name) from error
         except BaseException:
-            self._ended.set()
-            self._client = None
+            self._cancel_opening()
             raise
 
     async def _give_up(self) -> None:
         """Ends a connection that never came to be: the server's program too."""
+        self._cancel_opening()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+
+    def _cancel_opening(self) -> None:
+        """By a scope of anyio, which lets the SDK end the program; a task's cancel would not."""
         self._client = None
         self._ended.set()
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def _live(
         self, ready: asyncio.Future[Client], ended: asyncio.Event, written: ErrorOutput
     ) -> None:
+        import anyio
         from mcp import Client
 
+        self._scope = anyio.CancelScope()
         try:
-            async with (
-                _transport(self.server, written) as transport,
-                Client(transport, message_handler=self._hear, cache=None) as client,
-            ):
-                written.handed_over()
-                ready.set_result(client)
-                await ended.wait()
+            with self._scope:
+                async with (
+                    _transport(self.server, written) as transport,
+                    Client(transport, message_handler=self._hear, cache=None) as client,
+                ):
+                    written.handed_over()
+                    if not ready.done():
+                        ready.set_result(client)
+                    await ended.wait()
         except BaseException as error:
             if not ready.done():
                 ready.set_exception(_first(error))
