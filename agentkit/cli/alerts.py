@@ -83,6 +83,7 @@ def list_rules(config: options.Config = None, json: options.Json = False) -> int
 def export(
     what: Annotated[Literal["prometheus", "grafana"], typer.Argument(help="Rules or dashboard.")],
     config: options.Config = None,
+    json: options.Json = False,
 ) -> int:
     """Write the same rules as a Prometheus rule file, or a Grafana dashboard over their series.
 
@@ -91,7 +92,11 @@ def export(
     from agentkit.reports.prometheus import dashboard, rule_file
 
     rules = rules_of(read_settings(Flags(config=config)))
-    say((rule_file(rules) if what == "prometheus" else dashboard(rules)).rstrip("\n"))
+    text = rule_file(rules) if what == "prometheus" else dashboard(rules)
+    if json:
+        emit({"kind": what, "text": text})
+    else:
+        say(text.rstrip("\n"))
     return 0
 
 
