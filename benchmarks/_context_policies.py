@@ -119,7 +119,7 @@ def _masked_but_last(transcript: Sequence[BaseMessage]) -> Sequence[BaseMessage]
 
 def _masked(transcript: Sequence[BaseMessage], kept: int) -> Sequence[BaseMessage]:
     results = [at for at, message in enumerate(transcript) if isinstance(message, ToolMessage)]
-    old = set(results[: len(results) - kept])
+    old = set(results[: max(0, len(results) - kept)])
     return [
         message.model_copy(update={"content": "[masked]"}) if at in old else message
         for at, message in enumerate(transcript)
