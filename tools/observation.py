@@ -9,6 +9,8 @@ from langchain_core.messages import ToolMessage
 
 Status = Literal["ok", "error", "timeout", "invalid", "unknown_tool", "denied"]
 
+SPARED = "agentkit_spared_tokens"
+"""In a message's response metadata, which no provider is sent: tokens that pruning left out."""
 _CHUNK_CHARS = 1 << 20
 
 
@@ -17,7 +19,8 @@ class Observation:
     """The result of one call. `content` is never empty; `original_bytes` is its size before a cut.
 
     `artifact` is what the tool kept from the model (LangChain's content_and_artifact); `command` is
-    a LangGraph Command that the tool returned, for the graph to apply.
+    a LangGraph Command that the tool returned, for the graph to apply. `spared_tokens` is what
+    pruning took off what would have been sent.
     """
 
     call_id: str
@@ -30,6 +33,7 @@ class Observation:
     return_direct: bool = False
     artifact: object = None
     command: object = None
+    spared_tokens: int = 0
 
     def to_message(self) -> ToolMessage:
         """The message that answers the call."""
@@ -39,6 +43,7 @@ class Observation:
             name=self.name,
             status="success" if self.status == "ok" else "error",
             artifact=self.artifact,
+            response_metadata={SPARED: self.spared_tokens} if self.spared_tokens else {},
         )
 
 

@@ -10,13 +10,14 @@ from functools import partial
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from agentkit.budgets.context import current_task
+from agentkit.budgets.tokens import count_text
 from agentkit.errors import ConfigError
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 from agentkit.tools.call import Call
 from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
-from agentkit.tools.observation import Observation
+from agentkit.tools.observation import Observation, cut
 from agentkit.tools.observation_store import (
     KeepLimits,
     MemoryObservationStore,
@@ -31,6 +32,7 @@ _CHARS_A_TOKEN = 4
 _SQLITE = "sqlite:///"
 _WHOLE_BYTES = KeepLimits().max_observation_bytes
 _MAX_QUERY_CHARS = 4_000
+_COUNTED_CHARS = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,11 +129,24 @@ def _is_prunable(observation: Observation) -> bool:
 
 
 def _as_sent(observation: Observation, found: Pruned) -> Observation:
+    text = found.text or observation.content[:1]
     return replace(
         observation,
-        content=found.text or observation.content[:1],
+        content=text,
         original_bytes=max(observation.original_bytes, found.original_bytes),
+        spared_tokens=_spared_tokens(observation.content, text) if found.was_pruned else 0,
     )
+
+
+def _spared_tokens(whole: str, sent: str) -> int:
+    """Tokens that would have been sent beyond `sent`: a result is cut at a limit without pruning.
+
+    A long text's are counted on its beginning and scaled.
+    """
+    kept = cut(whole, max_bytes=ExecutionLimits().max_result_bytes).text
+    sample = kept[:_COUNTED_CHARS]
+    whole_tokens = round(count_text(sample) * len(kept) / max(1, len(sample)))
+    return max(0, whole_tokens - count_text(sent))
 
 
 def _about(state: AgentState, messages: Sequence[BaseMessage]) -> str:

@@ -25,6 +25,7 @@ from agentkit.nodes.provide import schemas_of
 from agentkit.nodes.sent import Sending, senders
 from agentkit.run import Run
 from agentkit.state import AgentState
+from agentkit.tools.observation import SPARED
 from agentkit.tools.provision.toolbox import Toolbox
 
 _FINISH = "finish_reason"
@@ -146,8 +147,11 @@ def _call(
 def _spared(
     run: Run, tier: Tier, toolbox: Toolbox, plan: ContextPlan, parts: RequestParts
 ) -> dict[Lever, int]:
-    """Input tokens that levers left out of a request: tools not offered, messages not sent."""
-    spared: dict[Lever, int] = {"summary": plan.replay_tokens - plan.input_tokens}
+    """Input tokens that levers left out of a request: tools, messages, parts of observations."""
+    spared: dict[Lever, int] = {
+        "summary": plan.replay_tokens - plan.input_tokens,
+        "pruning": sum(message.response_metadata.get(SPARED, 0) for message in plan.messages),
+    }
     if not toolbox.offers_all:
         whole = run.catalogue_tokens(tier, toolbox.catalogue)
         spared["provisioning"] = whole - parts.tokens.get("tools", 0)

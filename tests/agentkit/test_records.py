@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agentkit import Agent
 from agentkit.budgets import Ledger, PriceBook
 from agentkit.budgets.price_file import PriceOverride
+from agentkit.budgets.tokens import count_text
 from agentkit.memory.components import SUMMARY_MARK, Prefix, component_of
 from agentkit.reports.saving import savings
 from tests.scripted import ScriptedModel, call, in_turn
@@ -43,6 +47,22 @@ def test_components_grow_as_the_transcript_does() -> None:
     assert 0 < observed[0] < observed[1]
     assert second.components["user"] == first.components["user"]
     assert first.prefix == second.prefix == third.prefix != ""
+
+
+def rows(query: str) -> str:
+    """List many rows."""
+    return json.dumps([{"id": f"row-{n}", "text": f"{query} number {n}"} for n in range(400)])
+
+
+def test_what_pruning_left_out_is_saved_on_each_later_call() -> None:
+    model = _model("dear", call("rows", query="x"), call("look", query="y"), "done")
+    first, *later = Agent([model], [rows, look], ledger=_ledger()).run("go").records
+    sent = next(m.text for m in model.seen[-1] if isinstance(m, ToolMessage))
+    spared_tokens = count_text(rows("x")) - count_text(sent)
+    assert spared_tokens > 1_000
+    assert "pruning" not in first.saved_nusd
+    for record in later:  # a long text is counted on its beginning
+        assert record.saved_nusd["pruning"] == pytest.approx(spared_tokens * 10_000, rel=0.01)
 
 
 def test_an_escalated_call_says_why_and_what_routing_cost() -> None:
