@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agentkit.agent import Agent, StepDone, StreamEvent, TextDelta
+    from agentkit.agent import Agent
     from agentkit.budgets.budget import Budget
     from agentkit.budgets.context import carry, current_task, spending
     from agentkit.consent import Approve, Refuse
     from agentkit.metered import metered
     from agentkit.models.factory import chat_model
     from agentkit.result import TaskResult
+    from agentkit.stream import StepDone, StreamEvent, TextDelta
     from agentkit.tools.permissions import Permissions
 
 _HOMES = {
@@ -24,10 +25,10 @@ _HOMES = {
     "Budget": "agentkit.budgets.budget",
     "Permissions": "agentkit.tools.permissions",
     "Refuse": "agentkit.consent",
-    "StepDone": "agentkit.agent",
-    "StreamEvent": "agentkit.agent",
+    "StepDone": "agentkit.stream",
+    "StreamEvent": "agentkit.stream",
     "TaskResult": "agentkit.result",
-    "TextDelta": "agentkit.agent",
+    "TextDelta": "agentkit.stream",
     "carry": "agentkit.budgets.context",
     "chat_model": "agentkit.models.factory",
     "current_task": "agentkit.budgets.context",

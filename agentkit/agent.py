@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -39,11 +37,12 @@ from agentkit.progress import ProgressWatch
 from agentkit.result import Check, TaskResult, result_of
 from agentkit.run import DEFAULT_CONTEXT, OnProgress, Run
 from agentkit.state import AgentState, fresh
+from agentkit.stream import StreamEvent, stream_events
 from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation_store import ObservationStore
-from agentkit.tools.permissions import Permissions
+from agentkit.tools.permissions import Permissions, withheld_tools
 from agentkit.tools.provision.toolbox import Provisioning, Toolbox
 from agentkit.tools.pruner import Pruning
 
@@ -53,30 +52,10 @@ _LEAST_ROUNDS = 2
 _DEFAULT_LIMITS = ExecutionLimits()
 _DEFAULT_PERMISSIONS = Permissions()
 _DEFAULT_PRUNING = Pruning()
-_MOST_NAMED = 5
-_log = logging.getLogger("agentkit")
 _SUPERSTEPS_A_STEP = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TextDelta:
-    """A piece of an answer while it is written."""
-
-    text: str
-    step: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepDone:
-    """A node of the graph that has ended."""
-
-    node: str
-    step: int
-
-
 Durability = Literal["sync", "async", "exit"]
-
-StreamEvent = TextDelta | StepDone | TaskResult
 
 
 class Agent:
@@ -135,7 +114,7 @@ class Agent:
         self.tiers: tuple[Tier, ...] = tuple(tier_of(m, i) for i, m in enumerate(models))
         self.catalogue = tools if isinstance(tools, ToolCatalogue) else ToolCatalogue(tools)
         self.permissions = permissions
-        withheld = _withheld(self.catalogue, permissions)
+        withheld = withheld_tools(self.catalogue, permissions)
         self._observer = observer_of(pruning, observations, checkpoint, self.catalogue)
         self.toolbox = Toolbox(
             self.catalogue,
@@ -258,7 +237,7 @@ class Agent:
                 if mode == "values":
                     final = cast(AgentState, part)
                 else:
-                    yield from _stream_events(mode, part, final.get("step", 0))
+                    yield from stream_events(mode, part, final.get("step", 0))
         yield self._finish(run, final)
 
     async def astream(
@@ -285,7 +264,7 @@ class Agent:
                     if mode == "values":
                         final = cast(AgentState, part)
                     else:
-                        for event in _stream_events(mode, part, final.get("step", 0)):
+                        for event in stream_events(mode, part, final.get("step", 0)):
                             yield event
         yield self._finish(run, final)
 
@@ -603,33 +582,5 @@ def _checked_durability(durability: Durability, budget: Budget) -> Durability:
     return durability
 
 
-def _withheld(catalogue: ToolCatalogue, permissions: Permissions) -> frozenset[str]:
-    """The tools that are not offered; those of them that nobody decided on are logged."""
-    permissions.check_names(catalogue.names)
-    denied = [spec for spec in catalogue if permissions.of(spec) == "deny"]
-    silent = [spec.name for spec in denied if not permissions.decides(spec)]
-    if silent:
-        more = f" and {len(silent) - _MOST_NAMED} more" if len(silent) > _MOST_NAMED else ""
-        _log.warning(
-            "not offered, for they write or spend and nothing grants them: %s%s; use "
-            "Agent(permissions=Permissions(grant=[...])), ask=[...] or deny=[...]; on the command "
-            "line --grant or --ask",
-            ", ".join(silent[:_MOST_NAMED]),
-            more,
-        )
-    return frozenset(spec.name for spec in denied)
-
-
 def _inputs(request: str, run: Run) -> AgentState:
     return {"messages": [HumanMessage(request)], **fresh(run.task_id)}
-
-
-def _stream_events(mode: str, part: Any, step: int) -> Iterator[StreamEvent]:
-    if mode == "messages":
-        chunk, _ = part
-        text = chunk.text if chunk.type == "AIMessageChunk" else ""
-        if text:
-            yield TextDelta(text=text, step=step)
-    elif mode == "updates":
-        for node in part:
-            yield StepDone(node=node, step=step)

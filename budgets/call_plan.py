@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentkit.budgets.amount import Amount, Limits
-from agentkit.budgets.journal import Component, Lever, Purpose
+from agentkit.budgets.journal import CallRecord, CallStatus, Component, Lever, Purpose
 from agentkit.budgets.price import CacheWrite, Price
 
 LEASE_SECONDS = 60.0
@@ -77,3 +78,40 @@ class HeldCall:
     max_output_tokens: int
     started_at: float
     started_clock: float
+
+    def record(
+        self,
+        *,
+        task_id: str,
+        scope: str,
+        tags: Mapping[str, str],
+        status: CallStatus,
+        error: str | None,
+    ) -> CallRecord:
+        """The record of the call as it ends now, before what it used is known."""
+        plan = self.plan
+        return CallRecord(
+            call_id=self.call_id,
+            task_id=task_id,
+            scope=scope,
+            step=plan.step,
+            index=self.index,
+            attempt=plan.attempt,
+            purpose=plan.purpose,
+            tier=plan.tier,
+            model=plan.price.model,
+            provider=plan.price.provider,
+            status=status,
+            error=error,
+            started_at=self.started_at,
+            latency_seconds=time.perf_counter() - self.started_clock,
+            estimated_input_tokens=plan.counted_input_tokens,
+            max_output_tokens=self.max_output_tokens,
+            cost_source=plan.price.source,
+            priced_on=str(plan.price.priced_on) if plan.price.priced_on else None,
+            tools_offered=plan.tools_offered,
+            escalation=plan.escalation,
+            prefix=plan.prefix,
+            components=plan.components,
+            tags=tags,
+        )

@@ -7,11 +7,44 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agentkit.budgets.call_plan import CallPlan
+from agentkit.budgets.journal import Lever
 from agentkit.budgets.price import Price
 from agentkit.budgets.usage import Usage
 
 LEAST_CACHED_TOKENS = 1024
 """Shortest prefix that OpenAI caches, and most of Anthropic's models (November 2026)."""
+
+
+class Savings:
+    """What each lever saved on a task's calls, one after the other; follows the task's prompts."""
+
+    def __init__(self) -> None:
+        self._seen_tokens = 0
+        self._seen_with: dict[tuple[Lever, str], int] = {}
+
+    def of(
+        self, plan: CallPlan, usage: Usage, cost_nusd: int, *, turned_down: bool
+    ) -> dict[Lever, int]:
+        """Nano-USD by lever for a call that is settled at `cost_nusd`; 0 is left out."""
+        saved: dict[Lever, int] = {"prompt_cache": saved_by_prompt_cache(plan.price, usage)}
+        if plan.purpose == "summary":
+            saved["summary"] = -cost_nusd
+        if plan.dearest is not None and plan.dearest != plan.price:
+            saved["routing"] = saved_by_routing(
+                plan.dearest,
+                usage,
+                cost_nusd=cost_nusd,
+                seen_tokens=self._seen_tokens,
+                turned_down=turned_down,
+            )
+        for lever, tokens in plan.spared.items():
+            seen = self._seen_with.get((lever, plan.price.model), 0)
+            saved[lever] = saved_by_sparing(plan.price, usage, tokens, seen_tokens=seen)
+            self._seen_with[lever, plan.price.model] = usage.input_tokens + tokens
+        if plan.purpose == "step":
+            self._seen_tokens = usage.input_tokens
+        return {lever: nusd for lever, nusd in saved.items() if nusd}
 
 
 def saved_by_prompt_cache(price: Price, usage: Usage) -> int:

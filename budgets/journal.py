@@ -71,6 +71,11 @@ class CallRecord:
     saved_nusd: Mapping[Lever, int] = field(default_factory=dict[Lever, int])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def is_billed(self) -> bool:
+        """False where the provider turned the call down, and where a cache answered it."""
+        return self.status != "rejected" and self.cached_by is None
+
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON types."""
         return _facts(self, _CALL_FIELDS, self.usage)

@@ -26,6 +26,7 @@ from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
 from agentkit.budgets.call_plan import LEASE_SECONDS
 from agentkit.budgets.errors import CallLost, StoreError
 from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget, facts
+from agentkit.budgets.extension import extended_limits
 from agentkit.budgets.heartbeat import Heartbeat
 from agentkit.budgets.journal import LOST_CALL, CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
@@ -37,7 +38,7 @@ from agentkit.budgets.purse import Purse, is_purse, purse_chain, purse_of
 from agentkit.budgets.scope import Scope, Window, scope_chain
 from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, Store, denied
 from agentkit.budgets.stores import open_store
-from agentkit.budgets.task import LANDING_SUFFIX, Task, extended_limits, new_id
+from agentkit.budgets.task import LANDING_SUFFIX, Task, new_id
 from agentkit.budgets.usage import Usage
 
 if TYPE_CHECKING:

@@ -11,14 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet
 
-from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits, amount_of
+from agentkit.budgets.amount import NOTHING, UNLIMITED, Amount, Limits, amount_of
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import CallPlan, HeldCall
-from agentkit.budgets.counterfactual import (
-    saved_by_prompt_cache,
-    saved_by_routing,
-    saved_by_sparing,
-)
+from agentkit.budgets.counterfactual import Savings
 from agentkit.budgets.errors import BudgetTooSmall, DeadlineExceeded
 from agentkit.budgets.event import (
     Ask,
@@ -31,11 +27,11 @@ from agentkit.budgets.event import (
     facts,
     told,
 )
+from agentkit.budgets.extension import extended_limits, extended_seconds
 from agentkit.budgets.journal import (
     CallRecord,
     CallStatus,
     EventRecord,
-    Lever,
     Outcome,
     PaidResponse,
     TaskRecord,
@@ -55,7 +51,6 @@ _LANDING_LEASE_SECONDS = 3600.0
 _LANDING_SHARE_OF_SECONDS = 0.1
 _LONGEST_LANDING_SECONDS = 15.0
 _CLAMP_ROUNDS = 8
-_NOT_BILLED = ("rejected", "released")
 _CACHE_LEASE_SECONDS = 60.0
 
 
@@ -85,8 +80,7 @@ class Task:
         self._seconds = extended_seconds(budget, record)
         self._calls = {call.call_id: call for call in calls}
         self._index = max((call.index for call in self._calls.values()), default=0)
-        self._seen_tokens = 0
-        self._seen_with: dict[tuple[Lever, str], int] = {}
+        self._savings = Savings()
         self._started = time.monotonic()
         self._observer: Callable[[BudgetEvent], None] | None = None
         self._listener: TimedListener | None = None
@@ -122,7 +116,7 @@ class Task:
             usage = usage + call.usage
         return replace(
             self._record,
-            calls=sum(_is_billed(call) for call in calls),
+            calls=sum(call.is_billed for call in calls),
             usage=usage,
             cost_nusd=sum(call.cost_nusd for call in calls),
             unconfirmed_nusd=sum(call.cost_nusd for call in calls if not call.confirmed),
@@ -423,7 +417,7 @@ class Task:
             accepted=accepted,
             reason=reason,
             components={**held.plan.components, "output": usage.output_tokens},
-            saved_nusd=self._saved(held.plan, usage, cost, turned_down=accepted is False),
+            saved_nusd=self._savings.of(held.plan, usage, cost, turned_down=accepted is False),
         )
         self._keep(record)
         charged = amount_of(usage, cost_nusd=cost)
@@ -585,83 +579,21 @@ class Task:
         self.ledger.heartbeat.begin(call_id, held, lease_seconds=plan.lease_seconds)
         return held
 
-    def _saved(
-        self, plan: CallPlan, usage: Usage, cost_nusd: int, *, turned_down: bool
-    ) -> dict[Lever, int]:
-        """What each lever saved on a call that is settled; follows the prompts of the task."""
-        saved: dict[Lever, int] = {"prompt_cache": saved_by_prompt_cache(plan.price, usage)}
-        if plan.purpose == "summary":
-            saved["summary"] = -cost_nusd
-        if plan.dearest is not None and plan.dearest != plan.price:
-            saved["routing"] = saved_by_routing(
-                plan.dearest,
-                usage,
-                cost_nusd=cost_nusd,
-                seen_tokens=self._seen_tokens,
-                turned_down=turned_down,
-            )
-        for lever, tokens in plan.spared.items():
-            seen = self._seen_with.get((lever, plan.price.model), 0)
-            saved[lever] = saved_by_sparing(plan.price, usage, tokens, seen_tokens=seen)
-            self._seen_with[lever, plan.price.model] = usage.input_tokens + tokens
-        if plan.purpose == "step":
-            self._seen_tokens = usage.input_tokens
-        return {lever: nusd for lever, nusd in saved.items() if nusd}
-
     def _keep(self, record: CallRecord) -> None:
         self.ledger.heartbeat.end(record.call_id)
         with self._lock:
             self._calls[record.call_id] = record
 
     def _call_record(self, held: HeldCall, status: CallStatus, error: str | None) -> CallRecord:
-        plan = held.plan
-        return CallRecord(
-            call_id=held.call_id,
+        return held.record(
             task_id=self.task_id,
             scope=self.scope,
-            step=plan.step,
-            index=held.index,
-            attempt=plan.attempt,
-            purpose=plan.purpose,
-            tier=plan.tier,
-            model=plan.price.model,
-            provider=plan.price.provider,
+            tags=self._record.tags,
             status=status,
             error=error,
-            started_at=held.started_at,
-            latency_seconds=time.perf_counter() - held.started_clock,
-            estimated_input_tokens=plan.counted_input_tokens,
-            max_output_tokens=held.max_output_tokens,
-            cost_source=plan.price.source,
-            priced_on=str(plan.price.priced_on) if plan.price.priced_on else None,
-            tools_offered=plan.tools_offered,
-            escalation=plan.escalation,
-            prefix=plan.prefix,
-            components=plan.components,
-            tags=self._record.tags,
         )
-
-
-def _is_billed(call: CallRecord) -> bool:
-    return call.status not in _NOT_BILLED and call.cached_by is None
 
 
 def new_id() -> str:
     """A task id that sorts by time: milliseconds and 40 random bits, in hexadecimal."""
     return f"{time.time_ns() // 1_000_000:011x}{secrets.token_hex(5)}"
-
-
-def extended_limits(budget: Budget, record: TaskRecord) -> Limits:
-    """The limits of `budget` with all extensions that the task was given."""
-    given = record.extensions.values()
-    more = [sum(each.get(dimension, 0) for each in given) for dimension in DIMENSIONS]
-    raised = zip(budget.limits, more, strict=True)
-    return Limits(*(None if limit is None else limit + extra for limit, extra in raised))
-
-
-def extended_seconds(budget: Budget, record: TaskRecord) -> float | None:
-    """The seconds of `budget` with all extensions that the task was given."""
-    if budget.seconds is None:
-        return None
-    more: float = sum(given.get("seconds", 0.0) for given in record.extensions.values())
-    return budget.seconds + more

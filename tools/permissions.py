@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Literal, cast
 from agentkit.tools.errors import InvalidPermissions
 
 if TYPE_CHECKING:
-    from agentkit.tools.catalogue import ToolSpec
+    from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
 
 Permission = Literal["allow", "ask", "deny"]
 
+_MOST_NAMED = 5
+_log = logging.getLogger("agentkit")
 _STRICTEST_FIRST: tuple[Permission, ...] = ("deny", "ask", "allow")
 _VALUES: dict[str, tuple[str, ...] | None] = {
     "side_effect": ("read", "write", "spend"),
@@ -86,6 +89,23 @@ class Permissions:
                         f"{item.name}={text!r} names no tool of the catalogue ({hint}); for tools "
                         f"that may come later write a pattern, like {text + '*'!r}"
                     )
+
+
+def withheld_tools(catalogue: ToolCatalogue, permissions: Permissions) -> frozenset[str]:
+    """The tools that are not offered; those of them that nobody decided on are logged."""
+    permissions.check_names(catalogue.names)
+    denied = [spec for spec in catalogue if permissions.of(spec) == "deny"]
+    silent = [spec.name for spec in denied if not permissions.decides(spec)]
+    if silent:
+        more = f" and {len(silent) - _MOST_NAMED} more" if len(silent) > _MOST_NAMED else ""
+        _log.warning(
+            "not offered, for they write or spend and nothing grants them: %s%s; use "
+            "Agent(permissions=Permissions(grant=[...])), ask=[...] or deny=[...]; on the command "
+            "line --grant or --ask",
+            ", ".join(silent[:_MOST_NAMED]),
+            more,
+        )
+    return frozenset(spec.name for spec in denied)
 
 
 @dataclass(frozen=True)
