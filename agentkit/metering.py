@@ -6,10 +6,13 @@ models that users wrapped with `agentkit.metered`.
 
 from __future__ import annotations
 
+import atexit
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, cast
+from weakref import WeakSet
 
 from langchain_core.messages import (
     AIMessage,
@@ -37,6 +40,7 @@ from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked, check_bil
 from agentkit.models.usage import from_cache, usage_of
 from agentkit.replay import kept_response, replayed
 
+_log = logging.getLogger("agentkit")
 _ATTEMPTS = 4
 _LONGEST_WAIT_SECONDS = 20.0
 _BACKOFF = wait_exponential_jitter(multiplier=0.5, max=_LONGEST_WAIT_SECONDS)
@@ -139,6 +143,19 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
         return reply, record
 
 
+_open_streams: WeakSet[StreamedCall] = WeakSet()
+
+
+@atexit.register
+def _end_open_streams() -> None:
+    """A generator that is closed after this, while modules are taken down, could not settle."""
+    for streamed in list(_open_streams):
+        try:
+            streamed.abandon()
+        except Exception:  # noqa: BLE001  # the others are settled all the same; leases end this one
+            _log.warning("a stream could not be settled at exit", exc_info=True)
+
+
 class StreamedCall:
     """A streamed call as a context: held on entry, settled on exit, however it is left.
 
@@ -163,6 +180,10 @@ class StreamedCall:
 
     def __enter__(self) -> HeldCall:
         return drive(self._reserve())
+
+    def abandon(self) -> None:
+        """Settle a stream that nobody reads on, for its process ends."""
+        self._end(GeneratorExit())
 
     async def __aenter__(self) -> HeldCall:
         return await adrive(self._reserve())
@@ -199,6 +220,7 @@ class StreamedCall:
             partial(self._task.hold_call, plan), self._task.ledger.store.blocking
         )
         self._held = held
+        _open_streams.add(self)
         if self._call.observer is not None:
             self._call.observer.begin_call(held)
         return held
@@ -207,9 +229,10 @@ class StreamedCall:
         yield Blocking(partial(self._end, error), self._task.ledger.store.blocking)
 
     def _end(self, error: BaseException | None) -> None:
-        held = self._held
+        held, self._held = self._held, None
         if held is None:
             return
+        _open_streams.discard(self)
         message = AIMessage("", usage_metadata=self._usage)
         usage = usage_of(message, cache_write=held.plan.cache_write)
         if usage is not None and usage.total_tokens > 0 and (error is None or self._finished):

@@ -24,6 +24,7 @@ from agentkit.tools.observation_store import (
     ObservationStore,
     SqliteObservationStore,
 )
+from agentkit.tools.provision.dispatch import FIND
 from agentkit.tools.prune.pruned import Pruned
 from agentkit.tools.pruner import Pruning, TaskPruner
 from agentkit.tools.recall import RECALL, recall_tool
@@ -122,7 +123,7 @@ def _store_beside(checkpoint: object) -> ObservationStore:
 def _is_prunable(observation: Observation) -> bool:
     return (
         observation.status == "ok"
-        and observation.name != RECALL
+        and observation.name not in (RECALL, FIND)
         and not observation.return_direct
         and observation.command is None
     )

@@ -308,6 +308,30 @@ def test_ctrl_c_in_the_middle_of_a_stream(what: str, tmp_path: Path) -> None:
     ledger.close()
 
 
+_LEFT = """
+import sys
+from agentkit import Budget, chat_model, metered
+from agentkit.budgets import Ledger
+
+url, address = sys.argv[1:]
+model = chat_model("openai:gpt-5-mini", base_url=url, api_key="test", max_tokens=300)
+task = Ledger(address).open_task(scope="acme", budget=Budget(usd="1"))
+stream = metered(model, task).stream("hi")
+next(stream)
+"""
+
+
+def test_a_stream_that_the_end_of_the_program_leaves_is_settled(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with ScriptedProvider(lambda _: Reply(text=WORDS, pause_seconds=0.1)) as server:
+        command = [sys.executable, "-c", _LEFT, server.openai_url, address]
+        subprocess.run(command, check=True, timeout=60)
+    ledger = Ledger(address)
+    assert ledger.store.held() == []
+    assert ledger.account("acme").settled.nusd > 0
+    ledger.close()
+
+
 @pytest.mark.parametrize("reasoning_tokens", [0, 100, 5_000])
 def test_the_clamp_holds_in_every_request_reasoning_inside_it(
     reasoning_tokens: int, wire: Wire

@@ -143,7 +143,8 @@ def test_an_observation_larger_than_the_window_is_cut_and_told() -> None:
         return AIMessage("done") if isinstance(messages[-1], ToolMessage) else call("flood")
 
     model = ScriptedModel(script=script)
-    agent = Agent([model], [flood], context=Context(limit_tokens=500), budget=Budget(calls=9))
+    small = Context(limit_tokens=500)
+    agent = Agent([model], [flood], context=small, budget=Budget(calls=9), pruning=None)
     result = agent.run("go")
     assert (result.outcome, result.answer) == ("answered", "done")
     assert "left out here to fit" in model.seen[-1][-1].text

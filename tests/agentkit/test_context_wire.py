@@ -104,7 +104,7 @@ def test_show_tells_what_a_step_sent_and_left_out(
     with ScriptedProvider(script_of(12), count=count_text) as provider:
         agent = Agent(
             [client(wire, provider)], [look_up], budget=Budget(usd=5), context=small,
-            ledger="sqlite:///ledger.db", system="You check orders.",
+            ledger="sqlite:///ledger.db", system="You check orders.", pruning=None,
         )  # fmt: skip
         result = agent.run("check every order")
         calls = agent.ledger.store.calls(result.task_id)

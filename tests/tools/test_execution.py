@@ -546,5 +546,6 @@ def test_two_hundred_hostile_tools_do_not_stop_a_step(run: Run) -> None:
     found = run([*calls, _call("add", "last", a=1)], tools, limits)
     assert [o.call_id for o in found] == [f"c{i}" for i in range(200)] + ["last"]
     assert all(0 < len(o.content.encode()) <= 4096 for o in found)
-    assert sum(o.status == "timeout" for o in found) == 30
+    endless = [o for o in found[:200] if int(o.call_id[1:]) % len(kinds) >= len(kinds) - 2]
+    assert {o.status for o in endless} == {"timeout"}
     assert found[-1].content == "2"
