@@ -7,7 +7,7 @@ JOBS ?= 2
 BACKENDS := .venv-backends
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-backends check format bench lock wheel clean
+.PHONY: help setup demo test test-backends check format bench model simulate chaos soak lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
