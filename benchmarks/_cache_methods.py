@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections import Counter
@@ -11,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from _minilm import MiniLM, cache_folder
+from _minilm import RememberedMiniLM
 from numpy.typing import NDArray
 
 from agentkit.memory.cache.difference import difference, penalty
@@ -150,8 +149,7 @@ def _reading(text: str) -> Reading:
 
 def _minilm(texts: Sequence[str]) -> Vectors:
     """MiniLM's vectors, kept between runs: tens of thousands take minutes."""
-    name = hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).hexdigest()[:16]
-    path = cache_folder() / f"cache-minilm-{name}.npy"
-    if not path.exists():
-        np.save(path, MiniLM().embed(texts))
-    return np.asarray(np.load(path), np.float32)
+    model = RememberedMiniLM()
+    vectors = model.embed(texts)
+    model.save()
+    return vectors

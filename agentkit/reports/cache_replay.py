@@ -11,6 +11,7 @@ from agentkit.budgets.store import Store
 from agentkit.budgets.usage import Usage
 
 _MINUTES_5, _HOUR = 300_000, 3_600_000
+_MOST_REFRESHES = 24
 _LEAST_CACHED_BY_MODEL = {
     "claude-opus-4-5": 4096, "claude-opus-4-6": 4096, "claude-haiku-4-5": 4096,
     "claude-opus-4-7": 2048, "claude-haiku-3-5": 2048,
@@ -84,6 +85,68 @@ def replay(store: Store, prices: PriceBook, where: JournalFilter) -> CacheReplay
         hour_nusd=cost - hour,
         prefix_tokens=tokens // len(groups),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Warming:
+    """What keeping a prefix warm would have brought: `refreshes` requests after its last use, one
+    each five minutes. `saves_nusd` is what they avoid less what they cost; `kept` of `gaps` pauses
+    longer than five minutes were bridged.
+    """
+
+    refreshes: int = 0
+    saves_nusd: int = 0
+    kept: int = 0
+    gaps: int = 0
+
+
+def warming(store: Store, prices: PriceBook, where: JournalFilter) -> Warming:
+    """The number of refreshes that would have paid best on the calls of `where`, of one model.
+
+    A refresh reads the prefix, and so keeps it for another five minutes; a call after a pause that
+    it bridged reads what it would have written anew. Nobody knows while waiting whether a call will
+    come, so every pause pays for its refreshes, the longest ones in vain.
+    """
+    groups = store.sum_calls(("at", "task", "model", "prefix", "confirmed"), where)
+    if not groups:
+        return Warming()
+    provider, _, model = str(groups[0].key[2]).partition(":")
+    price = prices.price(model, provider)
+    least = _LEAST_CACHED_BY_MODEL.get(model, LEAST_CACHED_TOKENS)
+    last: dict[str, tuple[int, int]] = {}
+    pauses: list[tuple[int, int]] = []
+    for (at, _, _, name, _), sums in groups:
+        tokens = _prefix_tokens(sums)
+        if tokens < least:
+            continue
+        before = last.get(str(name))
+        if before is not None and int(at) - before[0] > _MINUTES_5:
+            pauses.append((int(at) - before[0], tokens))
+        last[str(name)] = (int(at), tokens)
+    ends = [tokens for _, tokens in last.values()]
+    return max(
+        (_warmed(price, pauses, ends, refreshes) for refreshes in range(1, _MOST_REFRESHES + 1)),
+        key=lambda found: found.saves_nusd,
+    )
+
+
+def _warmed(
+    price: Price, pauses: list[tuple[int, int]], ends: list[int], refreshes: int
+) -> Warming:
+    saves = kept = 0
+    for pause, tokens in pauses:
+        needed = -(-pause // _MINUTES_5) - 1
+        read = price.cost_nusd(Usage(input_tokens=tokens, cache_read_tokens=tokens))
+        written = 0 if price.writes_by_itself else tokens
+        anew = price.cost_nusd(Usage(input_tokens=tokens, cache_write_5m_tokens=written))
+        saves -= min(needed, refreshes) * read
+        if needed <= refreshes:
+            saves += anew - read
+            kept += 1
+    for tokens in ends:
+        read = price.cost_nusd(Usage(input_tokens=tokens, cache_read_tokens=tokens))
+        saves -= refreshes * read
+    return Warming(refreshes=refreshes, saves_nusd=saves, kept=kept, gaps=len(pauses))
 
 
 class _Cache:

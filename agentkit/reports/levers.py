@@ -10,7 +10,7 @@ from agentkit.budgets.money import format_usd
 from agentkit.budgets.price import Price
 from agentkit.budgets.usage import Usage
 from agentkit.reports.advice import FeatureSums, Finding, Silent, Traffic
-from agentkit.reports.cache_replay import break_even_hit_rate, replay
+from agentkit.reports.cache_replay import break_even_hit_rate, replay, warming
 from agentkit.reports.cause import OBSERVATIONS_KEPT, OUTPUT_KEPT
 
 _LADDERS = {
@@ -62,6 +62,31 @@ def prompt_cache(traffic: Traffic) -> Sequence[Finding]:
             )
         )  # fmt: skip
     return found or [Silent(lever="prompt_cache", reason="what can be cached is cached")]
+
+
+def warm_prefix(traffic: Traffic) -> Sequence[Finding]:
+    """Cached prefixes that expire between calls, and are written anew each time."""
+    found: list[Finding] = []
+    for feature, model, _, sums in _priced(traffic):
+        where, times = _recent(traffic, traffic.of(feature, model), sums.calls)
+        told = warming(traffic.store, traffic.prices, where)
+        if told.saves_nusd <= 0:
+            continue
+        found.append(
+            traffic.advice(
+                "warming", feature, round(told.saves_nusd * times), basis="replayed",
+                found=f"{told.gaps:,} pauses of more than five minutes on {model}, after which the "
+                "prefix is written anew",
+                assumption="the prefix is cached, and after its last use a request of one output "
+                f"token reads it each five minutes, {told.refreshes} times at the most; that "
+                f"bridges {told.kept:,} pauses"
+                + ("" if times == 1 else "; replayed on the latest calls"),
+                against="one-hour writes bridge the same pauses without extra requests; compare "
+                "with the figure of one hour under caching",
+                setting=str(told.refreshes),
+            )
+        )  # fmt: skip
+    return found or [Silent(lever="warming", reason="no pause is worth a refresh")]
 
 
 def _recent(traffic: Traffic, where: JournalFilter, calls: int) -> tuple[JournalFilter, float]:
@@ -301,8 +326,8 @@ def self_hosting(traffic: Traffic) -> Sequence[Finding]:
 
 
 LEVERS = (
-    prompt_cache, tier_down, batch, semantic_cache, shorter_output, provisioning, pruning,
-    tuned_model, retrieval, self_hosting,
+    prompt_cache, warm_prefix, tier_down, batch, semantic_cache, shorter_output, provisioning,
+    pruning, tuned_model, retrieval, self_hosting,
 )  # fmt: skip
 
 

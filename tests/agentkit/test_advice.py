@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.budgets import PriceBook
+from agentkit.budgets import Ledger, PriceBook, Usage
+from agentkit.budgets.call_plan import CallPlan
 from agentkit.budgets.stores.sqlite import SqliteStore
 from agentkit.reports.advice import Advice, AdviceReport, Question, advise
 from agentkit.reports.saving import savings
@@ -105,6 +106,40 @@ def test_batch_is_advised_for_what_can_wait_only(play: Play) -> None:
 def test_repeats_are_found_where_they_are(play: Play) -> None:
     found = _by_lever(advise(play(HEALTHY), PriceBook()), "semantic_cache")
     assert [each.feature for each in found] == ["faq"]
+
+
+def _called_each(minutes: float, *, calls: int) -> Ledger:
+    """Calls of one prefix of 5,000 tokens that is cached, so many minutes apart."""
+    now = [0.0]
+    ledger = Ledger("memory://", clock=lambda: now[0])
+    price = ledger.prices.price("claude-sonnet-4-5", "anthropic")
+    for _ in range(calls):
+        task = ledger.open_task(scope="acme", tags={"feature": "faq"})
+        plan = CallPlan(
+            price=price, counted_input_tokens=5_000, input_tokens=5_000, wanted_output_tokens=9,
+            prefix="p", components={"system": 5_000},
+        )  # fmt: skip
+        written = Usage(input_tokens=5_000, cache_write_5m_tokens=5_000, output_tokens=9)
+        task.settle_call(task.hold_call(plan), written)
+        task.close("answered")
+        now[0] += minutes * 60
+    return ledger
+
+
+def test_a_prefix_that_expires_between_calls_is_worth_refreshing() -> None:
+    """At eight minutes one refresh a pause, and one in vain at the end: 10 % of the input each."""
+    store = _called_each(8, calls=11).store
+    (found,) = _by_lever(advise(store, PriceBook()), "warming")
+    prefix_nusd = 5_000 * 3_000
+    worth = 10 * (1.25 - 0.1 - 0.1) - 0.1
+    assert found.saves_nusd == pytest.approx(worth * prefix_nusd)
+    assert found.setting == "1"
+
+
+@pytest.mark.parametrize("minutes", [2, 600])
+def test_a_prefix_that_stays_or_is_rarely_asked_for_is_not(minutes: float) -> None:
+    found = advise(_called_each(minutes, calls=11).store, PriceBook())
+    assert "warming" in {silent.lever for silent in found.silent}
 
 
 def test_levers_without_data_give_no_figure(play: Play) -> None:
