@@ -44,7 +44,7 @@ export class Book {
     this.idStarts = null;
     this.ids = null;
     // A tag that all tasks share tells them apart by nothing.
-    this.telling = this.tags.filter((name) => this.names[`tag:${name}`].length > 1);
+    this.telling = this.tags.filter((name) => this.names[`tag:${name}`].length > 1 || this.tasks.tags[name]?.includes(-1));
   }
 
   // Cost, calls, tokens of each task, for the list and its order.

@@ -17,8 +17,8 @@ export function stackedColumns({ name, columns, height = 200, format = usd, axis
   const left = 48;
   const bottom = 24;
   const top = columns.some((c) => c.marks?.length) ? 20 : 8;
-  const most = Math.max(1e-9, ...columns.map((c) => c.parts.reduce((sum, p) => sum + p.value, 0)));
-  const scale = (height - top - bottom) / most;
+  const most = Math.max(0, ...columns.map((c) => c.parts.reduce((sum, p) => sum + p.value, 0)));
+  const scale = (height - top - bottom) / (most || 1);
   const step = (width - left - 6) / Math.max(1, columns.length);
   const bar = Math.max(1, Math.min(46, step * 0.78));
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": name, class: "chart" });
