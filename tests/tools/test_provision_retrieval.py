@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -226,3 +228,13 @@ def test_a_called_name_leads_back_to_the_catalogue() -> None:
 def test_a_core_that_is_not_there_is_refused(index: ToolIndex) -> None:
     with pytest.raises(InvalidTool, match="nowhere"):
         Provisioner(index, core=["nowhere"])
+
+
+def test_a_missing_package_is_told_with_its_extra() -> None:
+    code = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "try:\n from agentkit.tools.provision import StaticEmbedding\n"
+        "except ImportError as error:\n print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 'pip install "agentkit[retrieval]"' in done.stdout

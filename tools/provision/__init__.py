@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentkit.tools.provision.signals import Calibration
     from agentkit.tools.provision.toolbox import Batch, Provisioning, Toolbox
 
+_EXTRA = ("bm25s", "numpy", "snowballstemmer")
 _HOMES = {
     "Batch": "toolbox",
     "Calibration": "signals",
@@ -61,7 +62,14 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    try:
+        value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        raise ImportError(
+            f'{name} needs the package {error.name}: pip install "agentkit[retrieval]"'
+        ) from error
     globals()[name] = value
     return value
 
