@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date
 from typing import Literal
 
 Ttl = Literal["5m", "1h"]
 TTL_SECONDS: dict[Ttl, float] = {"5m": 300.0, "1h": 3600.0}
-
-RULES_DATE = date(2026, 11, 25)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,16 +21,13 @@ class CacheRules:
 
     `how`: `breakpoints` are set in the request, `automatic` needs nothing, `prefill` is a local
     model that keeps what it has computed, `none` caches nothing. A prefix under `least_tokens` is
-    silently not cached; a hit is a multiple of `step_tokens`. An unused entry dies after
-    `ttl_seconds`. `look_back` is how many positions before a breakpoint an entry is found.
+    silently not cached. An unused entry dies after `ttl_seconds`.
     """
 
     how: Literal["breakpoints", "automatic", "prefill", "none"]
     least_tokens: int = 0
-    step_tokens: int = 1
     ttl_seconds: float = 300.0
     most_breakpoints: int = 0
-    look_back: int = 20
     lifetimes: tuple[Ttl, ...] = ()
     takes_key: bool = False
     source: str = ""
@@ -56,9 +50,7 @@ def _anthropic(least_tokens: int) -> CacheRules:
     )
 
 
-_OPENAI_AUTOMATIC = CacheRules(
-    how="automatic", least_tokens=1024, step_tokens=128, takes_key=True, source=_OPENAI
-)
+_OPENAI_AUTOMATIC = CacheRules(how="automatic", least_tokens=1024, takes_key=True, source=_OPENAI)
 _ROWS: tuple[tuple[str, re.Pattern[str], CacheRules], ...] = (
     ("anthropic", re.compile(r"claude-(?:opus-4-[56]|haiku-4-5)"), _anthropic(4096)),
     ("anthropic", re.compile(r"claude-(?:opus-4-[7-9]|3-5-haiku|haiku-3-5)"), _anthropic(2048)),

@@ -9,14 +9,10 @@ from agentkit.budgets.journal_query import CallSums, JournalFilter
 from agentkit.budgets.price import Price, PriceBook
 from agentkit.budgets.store import Store
 from agentkit.budgets.usage import Usage
+from agentkit.memory.cache_rules import cache_rules
 
 _MINUTES_5, _HOUR = 300_000, 3_600_000
 _MOST_REFRESHES = 24
-_LEAST_CACHED_BY_MODEL = {
-    "claude-opus-4-5": 4096, "claude-opus-4-6": 4096, "claude-haiku-4-5": 4096,
-    "claude-opus-4-7": 2048, "claude-haiku-3-5": 2048,
-}  # fmt: skip
-"""Anthropic's minimum cacheable lengths that differ from 1,024 (November 2026)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +61,8 @@ def replay(store: Store, prices: PriceBook, where: JournalFilter) -> CacheReplay
         return CacheReplay()
     provider, _, model = str(groups[0].key[2]).partition(":")
     price = prices.price(model, provider)
-    short, long = _Cache(model, price, _MINUTES_5), _Cache(model, price, _HOUR)
+    least = _least_cached(model, provider)
+    short, long = _Cache(least, price, _MINUTES_5), _Cache(least, price, _HOUR)
     cost = prefix = both = hour = tokens = 0
     for (at, task, _, name, confirmed), sums in groups:
         if not confirmed:
@@ -112,7 +109,7 @@ def warming(store: Store, prices: PriceBook, where: JournalFilter) -> Warming:
         return Warming()
     provider, _, model = str(groups[0].key[2]).partition(":")
     price = prices.price(model, provider)
-    least = _LEAST_CACHED_BY_MODEL.get(model, LEAST_CACHED_TOKENS)
+    least = _least_cached(model, provider)
     last: dict[str, tuple[int, int]] = {}
     pauses: list[tuple[int, int]] = []
     for (at, _, _, name, _), sums in groups:
@@ -152,10 +149,10 @@ def _warmed(
 class _Cache:
     """A provider's cache as the calls would have filled it."""
 
-    def __init__(self, model: str, price: Price, ttl_ms: int) -> None:
+    def __init__(self, least_tokens: int, price: Price, ttl_ms: int) -> None:
         self._price = price
         self._ttl_ms = ttl_ms
-        self._least = _LEAST_CACHED_BY_MODEL.get(model, LEAST_CACHED_TOKENS)
+        self._least = least_tokens
         self._prefixes: dict[str, int] = {}
         self._tasks: dict[str, tuple[int, int]] = {}
         self.hits = 0
@@ -193,6 +190,11 @@ class _Cache:
                 output_tokens=sums.output_tokens,
             )
         )
+
+
+def _least_cached(model: str, provider: str) -> int:
+    """The shortest prefix that is cached; of a stranger's model, what most take."""
+    return cache_rules(model, provider).least_tokens or LEAST_CACHED_TOKENS
 
 
 def _prefix_tokens(sums: CallSums) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from agentkit.reports.series import Counter, Gauge, Label, Labels, Vector
+from agentkit.reports.series import Counter, Gauge, Label, Vector
 
 Operator = Literal["+", "-", "*", "/", ">", ">=", "<", "and", "or"]
 
@@ -168,8 +168,3 @@ def _sum(how: str, by: tuple[Label, ...]) -> str:
 
 def _duration(hours: float) -> str:
     return f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours:g}h"
-
-
-def labels_text(by: tuple[Label, ...], labels: Labels) -> str:
-    """Like `feature=support`, for people."""
-    return ", ".join(f"{name}={value}" for name, value in zip(by, labels, strict=True))
