@@ -182,9 +182,9 @@ class Agent:
         begun = await self._answers.alook_up(asked, self._make)
         if isinstance(begun, TaskResult):
             return begun
-        with begun:
+        async with begun:
             state, result = await self._arun(asked, None, on_progress)
-            begun.keep(state, result)
+            await begun.akeep(state, result)
             return result
 
     def resume(

@@ -7,10 +7,12 @@ thread are left out, for their answers depend on what was said before.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentkit.budgets.journal import Outcome
@@ -27,6 +29,8 @@ from agentkit.tools.catalogue import ToolCatalogue
 
 if TYPE_CHECKING:
     from agentkit.budgets.budget import Budget
+
+_log = logging.getLogger("agentkit")
 
 USER_TAG = "user"
 METADATA_TAGS = ("product", "segment", "locale", "date", "environment")
@@ -107,6 +111,13 @@ class Answers:
             )
         return refused
 
+    async def off_loop(self, act: Callable[[], object]) -> None:
+        """Do `act`, in a thread where the cache waits for a disk or a network."""
+        if self._cache.store.blocking:
+            await asyncio.to_thread(act)
+        else:
+            act()
+
     def give_up(self, claim: Claim) -> None:
         """Let the next one try."""
         self._cache.give_up(claim)
@@ -138,7 +149,7 @@ class Answers:
         claim = self._cache.claim(request)
         if claim is not None:
             making = Making(self, claim, asked)
-            threading.Thread(target=remake, args=(making,), daemon=True).start()
+            threading.Thread(target=_remade, args=(remake, making), daemon=True).start()
 
     def _served(self, asked: Asked, hit: CacheHit) -> TaskResult:
         """The hit as a task of its own in the ledger, which cost nothing."""
@@ -188,6 +199,23 @@ class Making:
     def __exit__(self, *_: object) -> None:
         self._answers.give_up(self._claim)
 
+    async def __aenter__(self) -> Making:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._answers.off_loop(partial(self._answers.give_up, self._claim))
+
     def keep(self, state: AgentState, result: TaskResult) -> None:
         """Keep the result where that is safe."""
         self._answers.keep(self._claim, self.asked, state, result)
+
+    async def akeep(self, state: AgentState, result: TaskResult) -> None:
+        """As `keep`, on the event loop."""
+        await self._answers.off_loop(partial(self.keep, state, result))
+
+
+def _remade(remake: Callable[[Making], object], making: Making) -> None:
+    try:
+        remake(making)
+    except Exception as error:  # noqa: BLE001  nobody waits for it: the stale answer was served, and a later request tries again
+        _log.warning("a stale answer could not be made anew: %s", type(error).__name__)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+HitKind = Literal["exact", "meaning"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheRequest:
@@ -95,7 +97,7 @@ class CacheHit:
     hit_id: str
     entry_id: str
     answer: str
-    kind: Literal["exact", "meaning"]
+    kind: HitKind
     score: float
     saved_nusd: int
     age_seconds: float

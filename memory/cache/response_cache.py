@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agentkit.memory.cache.calibrated import shipped_threshold
-from agentkit.memory.cache.entry import CacheEntry, CacheHit, CacheRequest, tenant_of
+from agentkit.memory.cache.entry import CacheEntry, CacheHit, CacheRequest, HitKind, tenant_of
 from agentkit.memory.cache.store import CacheError, CacheStore, Served
 from agentkit.memory.cache.stores import open_cache_store
 from agentkit.memory.cache.threshold import NEVER, Outcome, moved_threshold
@@ -280,13 +280,15 @@ class ResponseCache:
             return False
         return self._clock() < entry.expires_at + self.policy.stale_seconds
 
-    def _hit(self, entry: CacheEntry, request: CacheRequest, kind: str, score: float) -> CacheHit:
+    def _hit(
+        self, entry: CacheEntry, request: CacheRequest, kind: HitKind, score: float
+    ) -> CacheHit:
         now = self._clock()
         hit = CacheHit(
             hit_id=_new_id(request.tenant),
             entry_id=entry.entry_id,
             answer=entry.answer,
-            kind="exact" if kind == "exact" else "meaning",
+            kind=kind,
             score=score,
             saved_nusd=entry.cost_nusd,
             age_seconds=now - entry.kept_at,

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from langchain_core.messages import AIMessage
@@ -145,10 +146,16 @@ def test_fifty_identical_requests_pay_once_in_threads() -> None:
     assert {result.answer for result in results} == {"answer 1"}
 
 
-async def test_fifty_identical_requests_pay_once_on_the_event_loop() -> None:
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///cache.db"])
+async def test_fifty_identical_requests_pay_once_on_the_event_loop(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     script = Counted(seconds=0.3)
-    asking = agent(script, ResponseCache())
+    cache = ResponseCache(store)
+    asking = agent(script, cache)
     results = await asyncio.gather(*(asking.arun("What is the policy?") for _ in range(50)))
+    cache.close()
     assert script.calls == 1
     assert {result.answer for result in results} == {"answer 1"}
 
