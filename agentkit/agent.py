@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Literal, cast
@@ -16,15 +15,13 @@ from langgraph.types import Command
 from agentkit.answers import Answers, Asked, Making
 from agentkit.asking import Answer, answer_of, require_question
 from agentkit.budgets.budget import Budget
-from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger, OnLostCall
 from agentkit.budgets.task import Task, new_id
 from agentkit.checkpoint import Checkpointer, open_checkpointer
-from agentkit.consent import Approve, Refuse, as_consent_json, waiting_for
+from agentkit.consent import Approve, Refuse, as_consent_json
 from agentkit.errors import ConfigError, NotResumable
 from agentkit.graph import Graph, Work, build_graph
-from agentkit.landing import LandingPlan, landing_tier, plan_landing
 from agentkit.memory.cache import ResponseCache
 from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, tier_of
@@ -33,12 +30,11 @@ from agentkit.nodes.land import land
 from agentkit.nodes.observe import observer_of, whole_results
 from agentkit.nodes.prepare import begin, prepare
 from agentkit.nodes.think import think
-from agentkit.progress import ProgressWatch
-from agentkit.result import Check, TaskResult, result_of
+from agentkit.open_tasks import OpenTasks
+from agentkit.result import Check, TaskResult
 from agentkit.run import DEFAULT_CONTEXT, OnProgress, Run
 from agentkit.state import AgentState, fresh
 from agentkit.stream import StreamEvent, stream_events
-from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation_store import ObservationStore
@@ -122,22 +118,28 @@ class Agent:
             withheld=withheld,
             recall=None if self._observer is None else self._observer.recall,
         )
-        self._on_budget = on_budget
         self._check = check
         self._system = SystemMessage(system) if system else None
         self._system_text = system
         self._tool_limits = tool_limits if pruning is None else whole_results(tool_limits)
-        self._context = context
         self._max_steps = max_steps
-        self._rounds = no_progress_after
-        self._on_lost_call: OnLostCall = on_lost_call
         self._durability: Durability = (
             durability if force_durability else _checked_durability(durability, self.budget)
         )
-        self._runs: dict[str, tuple[Run, LandingPlan | None]] = {}
-        self._lock = threading.Lock()
         saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint
         self._saves = saver is not None
+        self._tasks = OpenTasks(
+            name=name,
+            ledger=self.ledger,
+            budget=self.budget,
+            tiers=self.tiers,
+            system=system,
+            context=context,
+            on_budget=on_budget,
+            on_lost_call=on_lost_call,
+            rounds=no_progress_after,
+            saves=self._saves,
+        )
         self.graph: Graph = build_graph(self, name=name, checkpointer=saver)
         self._graph: Any = self.graph  # its overloads are partly untyped
         self._answers = None if cache is None else self._answers_of(cache)
@@ -201,7 +203,7 @@ class Agent:
         or `Refuse()` answer one that asks whether tools may run.
         """
         run, inputs, config = self._take_up(thread_id, decision, on_progress)
-        return self._finish(run, self._invoke(run, inputs, config))
+        return self._tasks.finish(run, self._invoke(run, inputs, config))
 
     async def aresume(
         self,
@@ -212,7 +214,7 @@ class Agent:
     ) -> TaskResult:
         """As `resume`, on the event loop."""
         run, inputs, config = self._take_up(thread_id, decision, on_progress)
-        return self._finish(run, await self._ainvoke(run, inputs, config))
+        return self._tasks.finish(run, await self._ainvoke(run, inputs, config))
 
     def stream(
         self,
@@ -232,13 +234,13 @@ class Agent:
             stream_mode=["messages", "updates", "values"],
             durability=self._durability_of(),
         )
-        with self._guard(run), closing(parts):  # the graph's workers end before the task does
+        with self._tasks.guard(run), closing(parts):  # the graph's workers end before the task does
             for mode, part in parts:
                 if mode == "values":
                     final = cast(AgentState, part)
                 else:
                     yield from stream_events(mode, part, final.get("step", 0))
-        yield self._finish(run, final)
+        yield self._tasks.finish(run, final)
 
     async def astream(
         self,
@@ -258,7 +260,7 @@ class Agent:
             stream_mode=["messages", "updates", "values"],
             durability=self._durability_of(),
         )
-        with self._guard(run):
+        with self._tasks.guard(run):
             async with aclosing(parts):  # as in `stream`
                 async for mode, part in parts:
                     if mode == "values":
@@ -266,19 +268,19 @@ class Agent:
                     else:
                         for event in stream_events(mode, part, final.get("step", 0)):
                             yield event
-        yield self._finish(run, final)
+        yield self._tasks.finish(run, final)
 
     # What the graph's nodes call.
 
     def run_of(self, state: AgentState, config: RunnableConfig) -> Run:
         """The running task of `state`; one is opened where the graph was invoked directly."""
         task_id = state.get("task_id", "")
-        known = self._runs.get(task_id)
+        known = self._tasks.run(task_id)
         if known is not None:
-            return known[0]
+            return known
         thread_id = config.get("configurable", {}).get("thread_id")
         request = begin(state).text
-        return self._open(
+        return self._tasks.open(
             request,
             scope=DEFAULT_SCOPE,
             tags=None,
@@ -324,10 +326,9 @@ class Agent:
 
     def land(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.land`."""
-        _, plan = self._runs[run.task_id]
+        plan = self._tasks.landing(run.task_id)
         update = yield from land(state, run, plan=plan, system=self._system_text, check=self._check)
-        with self._lock:
-            self._runs.pop(run.task_id, None)
+        self._tasks.forget(run)
         return update
 
     # Running, with the cache or without.
@@ -339,7 +340,7 @@ class Agent:
             asked.request, asked.scope, asked.tags, thread_id, on_progress, asked.parent
         )
         state = self._invoke(run, _inputs(asked.request, run), config)
-        return state, self._finish(run, state)
+        return state, self._tasks.finish(run, state)
 
     async def _arun(
         self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
@@ -348,7 +349,7 @@ class Agent:
             asked.request, asked.scope, asked.tags, thread_id, on_progress, asked.parent
         )
         state = await self._ainvoke(run, _inputs(asked.request, run), config)
-        return state, self._finish(run, state)
+        return state, self._tasks.finish(run, state)
 
     def _make(self, making: Making, on_progress: OnProgress | None = None) -> TaskResult:
         """Run a task whose answer others may wait for, and keep it."""
@@ -385,7 +386,7 @@ class Agent:
         digest = hashlib.sha256(request.encode("utf-8", "replace")).hexdigest()[:16]
         task_id = self._cut_off(thread_id, digest) or new_id()
         thread_id = thread_id or task_id
-        run = self._open(
+        run = self._tasks.open(
             request,
             scope=scope,
             tags=tags,
@@ -426,7 +427,7 @@ class Agent:
             raise NotResumable(f"nothing is left to do under thread {thread_id!r}")
         if isinstance(decision, Approve | Refuse):
             require_question([item.value for item in snapshot.interrupts])
-        run = self._open(
+        run = self._tasks.open(
             begin(state).text,
             scope=DEFAULT_SCOPE,
             tags=None,
@@ -443,65 +444,6 @@ class Agent:
         run.task.decide(decision)
         return run, None, config
 
-    def _open(
-        self,
-        request: str,
-        *,
-        scope: str,
-        tags: Mapping[str, str] | None,
-        task_id: str,
-        thread_id: str | None,
-        on_progress: OnProgress | None,
-        digest: str = "",
-        parent: Task | None = None,
-    ) -> Run:
-        self._require_prices()
-        task = (self.ledger if parent is None else parent.ledger).open_task(
-            scope=scope,
-            budget=self.budget,
-            task_id=task_id,
-            tags=tags,
-            models=[tier.label for tier in self.tiers],
-            thread_id=thread_id,
-            keep_responses=self._saves,
-            request_digest=digest,
-            parent=parent,
-            on_lost_call=self._on_lost_call,
-        )
-        trace = TaskTrace(task.record, agent_name=self.name)
-        run = Run(
-            task,
-            trace,
-            on_budget=self._on_budget,
-            on_progress=on_progress,
-            watch=self._watch(),
-            can_ask=self._saves,
-            context=self._context,
-        )
-        tier = landing_tier(self.tiers)
-        plan: LandingPlan | None = None
-        try:
-            if tier is not None:
-                plan = plan_landing(task, tier, self._system_text, request)
-                task.hold_landing(plan.worst)
-        except Exception as error:
-            trace.end(task.close("failed", reason=str(error), trace_id=trace.trace_id))
-            raise
-        with self._lock:
-            self._runs[task_id] = (run, plan)
-        return run
-
-    def _watch(self) -> ProgressWatch | None:
-        return None if self._rounds is None else ProgressWatch(self._rounds)
-
-    def _require_prices(self) -> None:
-        """A USD budget refuses an unpriced tier before anything is sent."""
-        if not self.budget.limits_money:
-            return
-        for tier in self.tiers:
-            if self.ledger.prices.price(tier.name, tier.provider).state == "unknown":
-                raise PriceUnknown(model=tier.name, provider=tier.provider)
-
     def _config(self, thread_id: str) -> RunnableConfig:
         return {
             "configurable": {"thread_id": thread_id},
@@ -511,7 +453,7 @@ class Agent:
     def _invoke(
         self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig
     ) -> AgentState:
-        with self._guard(run):
+        with self._tasks.guard(run):
             return cast(
                 AgentState, self._graph.invoke(inputs, config, durability=self._durability_of())
             )
@@ -519,7 +461,7 @@ class Agent:
     async def _ainvoke(
         self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig
     ) -> AgentState:
-        with self._guard(run):
+        with self._tasks.guard(run):
             return cast(
                 AgentState,
                 await self._graph.ainvoke(inputs, config, durability=self._durability_of()),
@@ -527,49 +469,6 @@ class Agent:
 
     def _durability_of(self) -> Durability | None:
         return self._durability if self._saves else None
-
-    def _guard(self, run: Run) -> _Guard:
-        return _Guard(self, run)
-
-    def _finish(self, run: Run, state: AgentState) -> TaskResult:
-        record = run.task.record
-        if record.outcome is None:
-            record = self.abandon(run, waiting_for(state))
-        with self._lock:
-            self._runs.pop(run.task_id, None)
-        return result_of(record, answer=state.get("answer", ""), calls=run.task.calls)
-
-    def abandon(self, run: Run, reason: str, *, failed: bool = False) -> Any:
-        """Close a task that did not come to its end; what it spent stays, and it can be resumed."""
-        with self._lock:
-            self._runs.pop(run.task_id, None)
-        record = run.task.close(
-            "failed" if failed else "cancelled",
-            reason=reason,
-            trace_id=run.trace.trace_id,
-            resumable=self._saves,
-        )
-        run.trace.end(record)
-        return record
-
-
-class _Guard:
-    """Closes the task when its graph is left by an exception."""
-
-    def __init__(self, agent: Agent, run: Run) -> None:
-        self._agent = agent
-        self._run = run
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
-    ) -> None:
-        if error is None or self._run.task.record.outcome is not None:
-            return
-        failed = isinstance(error, Exception)
-        reason = f"{type(error).__name__}: {error}" if failed else type(error).__name__
-        self._agent.abandon(self._run, reason, failed=failed)
 
 
 def _checked_durability(durability: Durability, budget: Budget) -> Durability:

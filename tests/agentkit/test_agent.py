@@ -452,7 +452,7 @@ def test_a_thread_given_to_the_graph_itself_answers_each_request(tmp_path: Path)
     assert (first["answer"], second["answer"]) == ("Lima", "Paris")
     assert first["task_id"] != second["task_id"]
     assert [task.outcome for task in agent.ledger.store.tasks()] == ["answered", "answered"]
-    assert agent._runs == {}
+    assert len(agent._tasks) == 0
 
 
 @pytest.mark.parametrize("arguments", [{"n": 2}, {"service_tier": "priority"}])
