@@ -111,7 +111,7 @@ def test_an_agents_stream_left_early(leave: Callable[[Any], None], wire: Wire) -
     assert account.settled.nusd >= billed > 0
     (record,) = ledger.store.tasks()
     assert record.outcome == "cancelled"
-    assert agent._runs == {}
+    assert len(agent._tasks) == 0
 
 
 async def _aleave_by_break(stream: Any) -> None:
@@ -183,7 +183,7 @@ async def test_an_agents_astream_left_early(
         await close_client(model)
     (record,) = ledger.store.tasks()
     assert record.outcome == "cancelled"
-    assert agent._runs == {}
+    assert len(agent._tasks) == 0
 
 
 def _until_asked(server: ScriptedProvider) -> None:
