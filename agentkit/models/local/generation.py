@@ -45,13 +45,17 @@ class Request:
 
 @dataclass(kw_only=True, slots=True)
 class Generated:
-    """What came of a request: plain text, then text under the grammar, and each token's figures."""
+    """What came of a request: plain text, then text under the grammar, and each token's figures.
+
+    `lengths` has the characters of each token's text, those of a cut character at its last token.
+    """
 
     text: str = ""
     constrained_text: str = ""
     finish_reason: FinishReason = "length"
     reused_tokens: int = 0
     choices: list[Choice] = field(default_factory=list[Choice])
+    lengths: list[int] = field(default_factory=list[int])
 
 
 def generate(
@@ -116,9 +120,11 @@ class _Writer:
         if choice.token in self._request.once:
             self._used.add(choice.token)
         if self._engine.ends(choice.token):
+            self.result.lengths.append(0)
             self._stop()
             return
         text = self._decoder.decode(self._engine.piece(choice.token))
+        self.result.lengths.append(len(text))
         if self._engaged:
             self.result.constrained_text += text
             return
