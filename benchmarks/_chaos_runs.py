@@ -35,6 +35,8 @@ class Run:
 
     limit_nusd: int
     kills: int = 0
+    server_kills: int = 0
+    seconds: float = 0.0
     calls: int = 0
     billed_nusd: int = 0
     charged_nusd: int = 0

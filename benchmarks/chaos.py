@@ -3,12 +3,14 @@
 Run `python benchmarks/chaos.py --store sqlite` for a table, `--json` for numbers. `--peer
 check-then-increment` and `--peer litellm` (where litellm is installed) put the same load to others.
 `utilisation` is what the provider billed of the limit; `violations` counts runs in which anything
-was wrong.
+was wrong. `--log FILE` keeps each run as a line of JSON: what was cut short goes on from there, and
+`--runs 0` sums up what is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import random
@@ -39,6 +41,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=400, help="that a run's limit is worth")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--peer", choices=get_args(Peer)[1:], action="append", default=[])
+    parser.add_argument("--log", type=Path, help="keep each run here, and go on where it ends")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if "litellm" in options.peer and options.store != "memory":
@@ -52,6 +55,7 @@ def main() -> int:
             workers=options.workers,
             limit_nusd=options.calls * _MEAN_NUSD,
             seed=options.seed,
+            log=options.log and options.log.resolve(),
         )
         for peer in peers
     }
@@ -63,16 +67,21 @@ def main() -> int:
 
 
 def measure(
-    kind: StoreKind, peer: Peer, *, runs: int, workers: int, limit_nusd: int, seed: int
+    kind: StoreKind,
+    peer: Peer,
+    *,
+    runs: int,
+    workers: int,
+    limit_nusd: int,
+    seed: int,
+    log: Path | None = None,
 ) -> dict[str, object]:
-    """What `runs` of this load showed, all together."""
-    began = time.monotonic()
-    chance = random.Random(seed)
-    provider = Provider(seed)
-    done: list[Run] = []
+    """What `runs` of this load showed, all together; those in `log` count."""
+    case = f"{kind} {peer} {workers} {limit_nusd} {seed}"
+    done = _logged(log, case)
+    provider = Provider(seed + len(done))
     with Stores(kind) as stores:
-        server = _Server(stores, chance)
-        for number in range(runs):
+        for number in range(len(done), runs):
             load = Load(
                 run=f"{peer}.{number}",
                 peer=peer,
@@ -80,13 +89,47 @@ def measure(
                 provider_port=provider.port,
                 limit_nusd=limit_nusd,
             )
-            start = chance.randrange(2**31)
-            if kind == "memory":
-                done.append(in_threads(load, provider, workers, start))
-            else:
-                done.append(in_processes(load, provider, workers, start, server.disturb))
+            run = _run(kind, load, provider, stores, workers, random.Random(f"{seed}.{number}"))
+            done.append(run)
+            if log is not None:
+                with log.open("a") as lines:
+                    lines.write(json.dumps({"case": case, **dataclasses.asdict(run)}) + "\n")
     provider.close()
-    return _figures(done, server.crashes, time.monotonic() - began)
+    return _figures(done)
+
+
+def _run(
+    kind: StoreKind,
+    load: Load,
+    provider: Provider,
+    stores: Stores,
+    workers: int,
+    chance: random.Random,
+) -> Run:
+    began = time.monotonic()
+    server = _Server(stores, chance)
+    start = chance.randrange(2**31)
+    if kind == "memory":
+        run = in_threads(load, provider, workers, start)
+    else:
+        run = in_processes(load, provider, workers, start, server.disturb)
+    run.server_kills, run.seconds = server.crashes, round(time.monotonic() - began, 2)
+    return run
+
+
+def _logged(log: Path | None, case: str) -> list[Run]:
+    """The runs of `case` that `log` holds; a line that was cut short is none."""
+    if log is None or not log.exists():
+        return []
+    found: list[Run] = []
+    for line in log.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row.pop("case") == case:
+            found.append(Run(**row))
+    return found
 
 
 class _Server:
@@ -103,22 +146,24 @@ class _Server:
             self.crashes += self._stores.crash()
 
 
-def _figures(done: list[Run], server_crashes: int, seconds: float) -> dict[str, object]:
+def _figures(done: list[Run]) -> dict[str, object]:
     faults = [f"run {n}: {fault}" for n, run in enumerate(done) for fault in run.faults]
     return {
         "runs": len(done),
         "kills": sum(run.kills for run in done),
-        "server_kills": server_crashes,
+        "server_kills": sum(run.server_kills for run in done),
         "calls": sum(run.calls for run in done),
         "overshoot_runs": sum(run.overshoot_nusd > 0 for run in done),
-        "worst_overshoot": max(round(run.billed_nusd / run.limit_nusd, 4) for run in done),
+        "worst_overshoot": max(
+            (round(run.billed_nusd / run.limit_nusd, 4) for run in done), default=0.0
+        ),
         "violations": sum(bool(run.faults) for run in done),
         "undercount_nusd": sum(run.undercount_nusd for run in done),
         "utilisation": round(
-            sum(run.billed_nusd for run in done) / sum(run.limit_nusd for run in done), 4
+            sum(run.billed_nusd for run in done) / max(1, sum(run.limit_nusd for run in done)), 4
         ),
         "stuck_leases": sum(run.stuck_leases for run in done),
-        "seconds": round(seconds, 1),
+        "seconds": round(sum(run.seconds for run in done), 1),
         "first_faults": faults[:_SHOWN],
     }
 
