@@ -252,7 +252,13 @@ def charge(
 
 def overrun_of(worst: Amount, actual: Amount) -> Amount:
     """How far `actual` passes the worst case that was held."""
-    return actual.excess_over(worst) if actual > NOTHING else NOTHING
+    within = (
+        actual[0] <= worst[0]
+        and actual[1] <= worst[1]
+        and actual[2] <= worst[2]
+        and actual[3] <= worst[3]
+    )
+    return NOTHING if within else actual.excess_over(worst)
 
 
 def denied(denial: Denial) -> BudgetExceeded:

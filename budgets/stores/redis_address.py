@@ -18,6 +18,7 @@ AfterRestart = Literal["trust", "wait"]
 
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _CLIENT_OPTIONS = frozenset({"db", "username", "password", *_TLS_OPTIONS})
+CLOSED_AT_ONCE = "as soon as it was made"
 _LONGEST_WAIT_SECONDS = 86_400.0
 _SAFE_SETTINGS = {
     "maxmemory-policy": ({"noeviction"}, "under memory pressure it evicts what was spent"),
@@ -62,6 +63,9 @@ def read_address(address: str) -> RedisAddress:
     unknown = sorted(set(options) - _CLIENT_OPTIONS)
     if unknown:
         raise _unreadable(f"unknown option {unknown[0]!r}")
+    for option in _TLS_OPTIONS:
+        if option in options and not Path(options[option]).is_file():
+            raise _unreadable(f"names a file in {option} that is not there")
     allowed = (get_args(Durability), get_args(NewOrgs), get_args(AfterRestart), ("yes", "no"))
     chosen = (durability, new_orgs, after_restart, cluster)
     if unreadable or any(value not in row for value, row in zip(chosen, allowed, strict=True)):
@@ -111,6 +115,37 @@ def refuse_or_tell(address: RedisAddress, risks: tuple[str, ...]) -> None:
         raise StoreError(
             f"the ledger at {address.where} may forget what was spent: {'; '.join(risks)}; "
             "change the server's settings, or say ?durability=warn"
+        )
+
+
+def advice(address: RedisAddress, error: str) -> str:
+    """What to do about an error of the connection."""
+    secure = address.url.startswith("rediss:")
+    if "CERTIFICATE_VERIFY_FAILED" in error:
+        return (
+            "its certificate is not signed by an authority that this machine trusts, or is for "
+            "another name; name its authority's file with ?ssl_ca_certs=/path/ca.pem, and the "
+            "server as its certificate does"
+        )
+    if secure and ("WRONG_VERSION_NUMBER" in error or "Timeout connecting" in error):
+        return "if it does not speak TLS on this port, write redis://, or take its TLS port"
+    if secure and ("ALERT" in error or "CERTIFICATE_REQUIRED" in error or CLOSED_AT_ONCE in error):
+        return (
+            "it may want a certificate of this client: name its files with "
+            "?ssl_certfile=/path/client.pem&ssl_keyfile=/path/client.key"
+        )
+    if CLOSED_AT_ONCE in error:
+        return "if it speaks TLS on this port, write rediss://"
+    return "check that the server runs and can be reached"
+
+
+def refuse_former(address: RedisAddress, found: object) -> None:
+    """Raise StoreError where the server holds a ledger that this version cannot read."""
+    if found:
+        raise StoreError(
+            f"{address.where} holds a ledger of an earlier development version, whose records this "
+            "one does not read; take another database (redis://host:6379/1), or delete the keys "
+            "'agentkit:orgs', 'agentkit:opened' and 'agentkit:{*}:*' if it is no longer needed"
         )
 
 

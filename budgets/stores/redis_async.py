@@ -32,12 +32,14 @@ from agentkit.budgets.stores.redis_address import (
     RedisAddress,
     read_address,
     read_settings,
+    refuse_former,
     refuse_or_tell,
     risks_of,
 )
 from agentkit.budgets.stores.redis_connection import (
     Runs,
     ServerRestarted,
+    broken_at_once,
     client_options,
     failed,
     failing,
@@ -45,7 +47,15 @@ from agentkit.budgets.stores.redis_connection import (
 )
 from agentkit.budgets.stores.redis_journal import JournalFile
 from agentkit.budgets.stores.redis_memory import Memories
-from agentkit.budgets.stores.redis_script import TROUBLE, Commands, Script, Steps, T, key
+from agentkit.budgets.stores.redis_script import (
+    FORMER,
+    TROUBLE,
+    Commands,
+    Script,
+    Steps,
+    T,
+    org_key,
+)
 from agentkit.budgets.stores.redis_script import digest as digest_of
 from agentkit.budgets.stores.redis_script import source as source_of
 from agentkit.budgets.stores.redis_tasks import RedisTasks
@@ -66,7 +76,7 @@ class AsyncRedisConnection:
     async def check(self) -> tuple[str, ...]:
         """How the server may forget; raises StoreError where it must not, or is not there."""
         with failing(self.address):
-            await self._client.execute_command("PING")
+            refuse_former(self.address, await self._client.execute_command("EXISTS", FORMER))
             if self.address.durability == "ignore":
                 return ()
             names = ("maxmemory-policy", "appendonly", "appendfsync")
@@ -106,9 +116,9 @@ class AsyncRedisConnection:
         try:
             self._check_open()
             try:
-                return await execute("EVALSHA", digest_of(verb), 1, key(org), *arguments)
+                return await execute("EVALSHA", digest_of(verb), 1, org_key(org), *arguments)
             except NoScriptError:
-                return await execute("EVAL", source_of(verb), 1, key(org), *arguments)
+                return await execute("EVAL", source_of(verb), 1, org_key(org), *arguments)
         except ServerRestarted:
             return TROUBLE
         except RedisError as error:
@@ -142,10 +152,12 @@ def _meeting(runs: Runs) -> Callable[[Any], Awaitable[None]]:
     """What a new connection does first; it holds on to `runs` alone, so that clients can go."""
 
     async def on_connect(connection: Any) -> None:
-        await connection.on_connect()
-        await connection.send_command("INFO", "server")
         try:
+            await connection.on_connect_check_health(check_health=False)
+            await connection.send_command("INFO", "server", check_health=False)
             info = await connection.read_response()
+        except redis.ConnectionError as error:
+            raise broken_at_once(error) from error
         except ResponseError:  # not for this user: a restart is seen by seq alone
             return
         runs.meet(where_of(connection), info, alone=True)

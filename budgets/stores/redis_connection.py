@@ -15,19 +15,23 @@ from redis.retry import Retry
 
 from agentkit.budgets.errors import StoreError
 from agentkit.budgets.stores.redis_address import (
+    CLOSED_AT_ONCE,
     RedisAddress,
+    advice,
     read_settings,
+    refuse_former,
     refuse_or_tell,
     risks_of,
 )
 from agentkit.budgets.stores.redis_script import (
+    FORMER,
     TROUBLE,
     Commands,
     Script,
     Steps,
     T,
     digest,
-    key,
+    org_key,
     source,
 )
 
@@ -78,7 +82,7 @@ class RedisConnection:
         self.risks: tuple[str, ...] = ()
         try:
             with failing(address):
-                self._execute("PING")
+                refuse_former(address, self._execute("EXISTS", FORMER))
                 if address.durability != "ignore":
                     self.risks = risks_of(self._settings())
             refuse_or_tell(address, self.risks)
@@ -106,11 +110,11 @@ class RedisConnection:
         try:
             self._check_open()
             try:
-                return self._execute("EVALSHA", digest(verb), 1, key(org), *arguments)
+                return self._execute("EVALSHA", digest(verb), 1, org_key(org), *arguments)
             except (
                 NoScriptError
             ):  # a server that has not seen it yet, or whose scripts were flushed
-                return self._execute("EVAL", source(verb), 1, key(org), *arguments)
+                return self._execute("EVAL", source(verb), 1, org_key(org), *arguments)
         except ServerRestarted:
             return TROUBLE
         except RedisError as error:
@@ -156,15 +160,25 @@ def _meeting(runs: Runs, *, alone: bool) -> Callable[[Any], None]:
     """What a new connection does first; it holds on to `runs` alone, so that clients can go."""
 
     def on_connect(connection: Any) -> None:
-        connection.on_connect()
-        connection.send_command("INFO", "server")
         try:
+            # Without a health check: on a connection that breaks it would connect, and so on.
+            connection.on_connect_check_health(check_health=False)
+            connection.send_command("INFO", "server", check_health=False)
             info = connection.read_response()
+        except redis.ConnectionError as error:
+            raise broken_at_once(error) from error
         except ResponseError:  # not for this user: a restart is seen by seq alone
             return
         runs.meet(where_of(connection), info, alone=alone)
 
     return on_connect
+
+
+def broken_at_once(error: redis.ConnectionError) -> redis.ConnectionError:
+    """The error of a connection that ended before it was of use."""
+    if isinstance(error, redis.AuthenticationError):
+        return error
+    return redis.ConnectionError(f"{error} ({CLOSED_AT_ONCE})")
 
 
 def where_of(connection: Any) -> str:
@@ -176,7 +190,7 @@ def failed(address: RedisAddress, error: RedisError) -> StoreError:
     """What went wrong with Redis, as the ledger says it: no answer means no call."""
     return StoreError(
         f"the ledger at {address.where} failed: {error}; nothing is reserved while it does "
-        "not answer: check that the server runs and can be reached"
+        f"not answer: {advice(address, str(error))}"
     )
 
 

@@ -12,11 +12,14 @@ from agentkit.budgets.errors import StoreError
 from agentkit.budgets.stores.redis_memory import Hold, OrgMemory, Seen, record_of
 
 _KEPT_SECONDS = 7 * 86_400
+_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS orgs (
-    org TEXT PRIMARY KEY, seq REAL, seen BLOB, lineage BLOB, recovering INTEGER, lease_ms INTEGER);
+    org TEXT PRIMARY KEY, seq INTEGER, seen BLOB, lineage BLOB, recovering INTEGER,
+    lease_ms INTEGER);
 CREATE TABLE IF NOT EXISTS scopes (
-    org TEXT, path TEXT, epoch BLOB, seq REAL, record BLOB, PRIMARY KEY (org, path)) WITHOUT ROWID;
+    org TEXT, path TEXT, epoch BLOB, seq INTEGER, record BLOB,
+    PRIMARY KEY (org, path)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS holds (
     org TEXT, id TEXT, packed BLOB, pending BLOB, until REAL, PRIMARY KEY (org, id)) WITHOUT ROWID;
 """
@@ -46,6 +49,7 @@ class JournalFile:
             )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            self._refuse_former()
             self._db.executescript(_SCHEMA)
             self._db.execute("DELETE FROM holds WHERE until < ?", (time.time() - _KEPT_SECONDS,))
         except sqlite3.Error as error:
@@ -100,6 +104,17 @@ class JournalFile:
         """Let go of the file."""
         with self._lock:
             self._db.close()
+
+    def _refuse_former(self) -> None:
+        """Raise StoreError for a file whose records this version cannot read; mark a new one."""
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and version != _VERSION:
+            raise StoreError(
+                f"the ledger's journal {str(self._path)!r} has format {version}, and this version "
+                f"reads {_VERSION}: it cannot be used; name another file in ?journal="
+            )
+        self._db.execute(f"PRAGMA user_version={_VERSION}")
 
     def _put(self, org: str, memory: OrgMemory, paths: Iterable[str], held: str | None) -> None:
         told = (memory.seq, memory.seen, memory.lineage, memory.recovering)

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from agentkit.budgets.stores.redis_record import rows_of
 from agentkit.budgets.stores.redis_script import Argument
 
-_SEQ = Struct("<d")
+_SEQ = Struct("<q")
+_made: Any = tuple.__new__  # as in redis_record
 _HEAD_BYTES = 24
 _EPOCH_BYTES = 16
 _MOST_SCOPES = 50_000
@@ -29,7 +30,7 @@ class Seen(NamedTuple):
     """An answer that shows records: those of `paths`, or, where it is None, those it names."""
 
     epoch: bytes
-    seq: float
+    seq: int
     answer: bytes
     paths: Sequence[str] | None
 
@@ -71,7 +72,7 @@ class OrgMemory:
         self.clock = clock
         self.seen = b""
         """Epoch and seq, as scripts take them; empty where nothing was seen."""
-        self.seq = 0.0
+        self.seq = 0
         self.lineage = b""
         """The epoch and those before it, the first one last."""
         self.generation = -1
@@ -112,20 +113,21 @@ class OrgMemory:
         """Take in a script's answer: the records of `paths` (or `moved`), and a reservation."""
         head = answer[1 : 1 + _HEAD_BYTES]
         epoch = head[:_EPOCH_BYTES]
-        (seq,) = _SEQ.unpack_from(head, _EPOCH_BYTES)
-        seen = Seen(epoch, seq, answer, paths)
+        (seq,) = _SEQ.unpack_from(answer, 1 + _EPOCH_BYTES)
+        seen = _made(Seen, (epoch, seq, answer, paths))
         with self._lock:
-            if epoch != self.seen[:_EPOCH_BYTES]:
+            if not self.seen.startswith(epoch):
                 # Another thread has moved on meanwhile: this must be compared, and brought back.
                 self.seen, self.seq, self.generation = head, seq, -1
                 self.recovering = False
             elif seq > self.seq:
                 self.seen, self.seq = head, seq
             if not self.recovering:
+                scopes = self.scopes
                 for path in paths or moved:
-                    known = self.scopes.get(path)
-                    if known is None or known.seq <= seq:
-                        self.scopes[path] = seen
+                    known = scopes.get(path)
+                    if known is None or known[1] <= seq:
+                        scopes[path] = seen
             if hold is not None and self.recovering and hold[1][:1] != b"h":
                 self.pending[hold[0]] = hold[1]
             elif hold is not None:
@@ -201,10 +203,9 @@ class OrgMemory:
         return parts or [(0, [])]
 
     def _hold(self, reservation_id: str, packed: bytes, until: float) -> None:
-        hold = Hold(packed, until)
         known = self.holds.get(reservation_id)
-        self.holds[reservation_id] = hold
-        if not hold.is_open and (known is None or known.is_open):
+        self.holds[reservation_id] = Hold(packed, until)
+        if packed[:1] != b"h" and (known is None or known.is_open):
             self._ended.append(reservation_id)
             if len(self._ended) > 2 * _MOST_ENDED:
                 for name in self._ended[:_MOST_ENDED]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -23,10 +23,12 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "examine": ("run",),
     "reopen": ("run",),
 }
-_PREFIX = "agentkit:{%s}:"
-ORGS = "agentkit:orgs"
+_PREFIX = "agentkit:ledger:{%s}:"
+ORGS = "agentkit:ledger:orgs"
 """Every org that has scopes or tasks."""
-OPENED = "agentkit:opened"
+FORMER = "agentkit:orgs"
+"""Where ledgers were listed before their numbers became integers: no script reads those."""
+OPENED = "agentkit:ledger:opened"
 """Every org whose ledger was begun: where it is gone, it was lost."""
 
 
@@ -61,6 +63,12 @@ def one(*command: Argument) -> Steps[Any]:
     """The answer of one plain command."""
     answers = yield Commands((command,))
     return answers[0]
+
+
+@lru_cache(maxsize=4096)
+def org_key(org: str) -> str:
+    """What all keys of `org` begin with: the one key that a script is given."""
+    return _PREFIX % org
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from agentkit.budgets.amount import Amount
@@ -54,7 +54,7 @@ from agentkit.budgets.stores.redis_window import span_at
 _ORGS_REMEMBERED = 20_000
 _ROUNDS = 8
 _UNKNOWN = b"UNKNOWN"
-_CLOCKED = frozenset({"reserve", "accounts", "renew", "expire", "turn"})
+_UNCLOCKED = frozenset({"settle", "release", "scope", "drop"})
 
 
 class RedisVerbs:
@@ -78,7 +78,7 @@ class RedisVerbs:
             now=self.now,
             generation=generation,
         )
-        self._orgs: OrderedDict[str, str] = OrderedDict()
+        self._orgs: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def now(self) -> str:
@@ -135,7 +135,7 @@ class RedisVerbs:
         fingerprint: str,
         dispatched: bool,
     ) -> Steps[Grant | Denial]:
-        org = _one_org(paths)
+        org = _one_org(tuple(paths))
         memory = self._memories.of(org)
         raw, lease_ms = packed(worst), int(lease_seconds * 1000)
         if dispatched and lease_ms > memory.longest_lease_ms:
@@ -241,10 +241,11 @@ class RedisVerbs:
 
     def remember(self, name: str, org: str) -> None:
         """Where a reservation or a task is, so that it need not be looked for."""
-        with self._lock:
-            self._orgs[name] = org
-            if len(self._orgs) > _ORGS_REMEMBERED:
-                self._orgs.popitem(last=False)
+        self._orgs[name] = org
+        if len(self._orgs) > 2 * _ORGS_REMEMBERED:
+            with self._lock:
+                for oldest in list(self._orgs)[:_ORGS_REMEMBERED]:
+                    self._orgs.pop(oldest, None)
 
     def seconds(self) -> Steps[float]:
         """Unix time by the clock that was given, or the server's."""
@@ -258,23 +259,33 @@ class RedisVerbs:
 
         None where there is no such org.
         """
+        answer: Any = TROUBLE
+        if memory.generation == self._generation():
+            answer = yield self._script(verb, memory, arguments)
+            if type(answer) is bytes and answer != TROUBLE:
+                return answer
+        return (yield from self._run_on(verb, memory, arguments, answer))
+
+    def _run_on(
+        self, verb: Verb, memory: OrgMemory, arguments: Sequence[Argument], answer: Any
+    ) -> Steps[Any]:
+        """The same after an answer that is in doubt, or needs more."""
         for attempt in range(_ROUNDS):
-            if memory.generation != self._generation() or attempt:
-                granting = verb in ("reserve", "scope")
-                if not (
-                    yield from self.recovery.compare(memory, granting=granting, doubt=attempt > 2)
-                ):
-                    return None
-            answer = yield from self._run_now(verb, memory, arguments)
+            if answer != TROUBLE:
+                answer = yield from self._turned(verb, memory, arguments, answer)
             if answer != TROUBLE:
                 return answer
+            granting, doubt = verb in ("reserve", "scope"), attempt > 1
+            if not (yield from self.recovery.compare(memory, granting=granting, doubt=doubt)):
+                return None
+            answer = yield self._script(verb, memory, arguments)
         raise StoreError(f"the ledger of {memory.org!r} changes too fast; try again")
 
-    def _run_now(self, verb: Verb, memory: OrgMemory, arguments: Sequence[Argument]) -> Steps[Any]:
-        """The script's answer, bringing it the spans of windows that have begun since."""
+    def _turned(
+        self, verb: Verb, memory: OrgMemory, arguments: Sequence[Argument], answer: Any
+    ) -> Steps[Any]:
+        """The answer once the script has the spans of windows that have begun since."""
         for _ in range(_ROUNDS):
-            head = (self.now(), memory.seen) if verb in _CLOCKED else (memory.seen,)
-            answer = yield Script(verb, memory.org, (*head, *arguments))
             if type(answer) is bytes or not answer:
                 return answer
             if answer[0] == b"MISSING":
@@ -288,7 +299,14 @@ class RedisVerbs:
             if turned == TROUBLE:
                 return TROUBLE
             memory.learn(turned)
+            answer = yield self._script(verb, memory, arguments)
         raise StoreError("the ledger's clock passed midnight again and again; try again")
+
+    def _script(self, verb: Verb, memory: OrgMemory, arguments: Sequence[Argument]) -> Script:
+        if verb in _UNCLOCKED:
+            return Script(verb, memory.org, (memory.seen, *arguments))
+        now = "" if self._clock is None else self.now()
+        return Script(verb, memory.org, (now, memory.seen, *arguments))
 
     def _write_scopes(self, verb: str, scope: Scope, paths: Sequence[str]) -> Steps[None]:
         for path in paths:
@@ -365,7 +383,7 @@ def _open_in(meta: bytes | None) -> int:
     """How many reservations an org's own record says are open."""
     from struct import unpack_from
 
-    return 0 if meta is None else int(unpack_from("<d", meta, 24)[0])
+    return 0 if meta is None else int(unpack_from("<q", meta, 24)[0])
 
 
 def _org(path: str) -> str:
@@ -379,7 +397,8 @@ def _by_org(paths: Sequence[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _one_org(paths: Sequence[str]) -> str:
+@lru_cache(maxsize=4096)
+def _one_org(paths: tuple[str, ...]) -> str:
     org = paths[0].partition("/")[0]
     head = f"{org}/"
     if all(path.startswith(head) or path == org for path in paths):

@@ -31,7 +31,7 @@ def _reopen(server: RedisServer, *options: str) -> int:
 def test_org_is_opened_by_hand(server: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     ledger = Ledger(server.address)
     ledger.set_limits("acme", Limits(calls=5))
-    server.ask("DEL", "agentkit:{acme}:scopes")
+    server.ask("DEL", "agentkit:ledger:{acme}:scopes")
     with pytest.raises(BudgetStateLost, match="agentkit budget reopen acme"):
         ledger.open_task(scope="acme")
     assert _reopen(server) == 2

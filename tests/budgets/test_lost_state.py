@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -274,7 +275,7 @@ def test_evicted_key_is_noticed_and_brought_back(
 ) -> None:
     _reserve(worker, "open", 3)
     for key in keys:
-        assert server.ask("DEL", f"agentkit:{{acme}}:{key}") == 1
+        assert server.ask("DEL", f"agentkit:ledger:{{acme}}:{key}") == 1
     match verb:
         case "reserve":
             with pytest.raises(BudgetStateLost):
@@ -300,7 +301,7 @@ def test_evicted_window_is_noticed(server: RedisServer, workers: Workers) -> Non
     store.reserve("r", Amount(nusd=4), ["acme"], lease_seconds=200_000.0)
     workers.clock.now_seconds += 86_400
     store.reserve("today", Amount(nusd=1), ["acme"], lease_seconds=60.0)
-    assert server.ask("DEL", "agentkit:{acme}:past:acme") == 1
+    assert server.ask("DEL", "agentkit:ledger:{acme}:past:acme") == 1
     store.settle("r", Amount(nusd=4))
     assert [loss.kind for loss in workers.losses] == ["lost"]
     store.settle("today", Amount(nusd=1))
@@ -408,7 +409,7 @@ def test_nobody_left_to_remember_stays_closed_until_it_is_opened_by_hand(
 ) -> None:
     """The server still knows that the org was begun; a process that knows nothing must not."""
     worker.close()
-    server.ask("DEL", "agentkit:{acme}:scopes")
+    server.ask("DEL", "agentkit:ledger:{acme}:scopes")
     fresh = workers.open()
     for _ in range(2):
         with pytest.raises(BudgetStateLost):
@@ -464,6 +465,16 @@ def test_journal_remembers_over_the_end_of_every_process(
     assert isinstance(denial, Denial)
     assert (denial.settled, denial.held) == (7, 0)
     workers.close()
+
+
+def test_journal_of_another_format_is_refused(server: RedisServer, tmp_path: Path) -> None:
+    address = f"{server.address}&journal={tmp_path / 'journal.db'}"
+    for _ in range(2):  # a new one, and one that is there
+        RedisStore(address).close()
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as file:
+        file.execute("PRAGMA user_version=7")
+    with pytest.raises(StoreError, match=r"has format 7, .* name another file in \?journal="):
+        RedisStore(address)
 
 
 def test_journal_that_cannot_be_written_grants_nothing(server: RedisServer, tmp_path: Path) -> None:

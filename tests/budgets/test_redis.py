@@ -139,9 +139,9 @@ def test_keys_of_an_org_share_a_slot_and_scopes_never_expire(empty_redis: RedisS
     task = ledger.open_task(scope="acme/support", budget=Budget(calls=3))
     task.hold_landing(Amount(calls=1))
     task.note("note", "hello")
-    keys = set(empty_redis.ask("KEYS", "*")) - {"agentkit:orgs", "agentkit:opened"}
+    keys = set(empty_redis.ask("KEYS", "*")) - {"agentkit:ledger:orgs", "agentkit:ledger:opened"}
     assert len(keys) > 5
-    assert all(key.startswith("agentkit:{acme}:") for key in keys)
+    assert all(key.startswith("agentkit:ledger:{acme}:") for key in keys)
     assert {empty_redis.ask("TTL", key) for key in keys} == {-1}
     ledger.close()
 
@@ -223,6 +223,12 @@ def test_server_that_is_not_there() -> None:
 def test_address_that_cannot_be_meant(address: str, complaint: str) -> None:
     with pytest.raises(StoreError, match=complaint):
         open_store(address)
+
+
+def test_ledger_of_an_earlier_format_is_refused(empty_redis: RedisServer) -> None:
+    empty_redis.ask("SADD", "agentkit:orgs", "acme")
+    with pytest.raises(StoreError, match=r"take another database .* or delete the keys"):
+        RedisStore(empty_redis.address)
 
 
 def test_closed_store_fails_closed(empty_redis: RedisServer) -> None:

@@ -7,10 +7,10 @@ if not sound(meta, ARGV[2]) then return 'TROUBLE' end
 for i = 1, count do
   local record = records[i]
   if not record then
-    if call('HLEN', SCOPES) ~= read('<d', meta, 41) + 1 then return 'TROUBLE' end
+    if call('HLEN', SCOPES) ~= read('<i8', meta, 41) + 1 then return 'TROUBLE' end
     return { 'MISSING', ARGV[2 + i] }
   end
-  local ends = read('<d', record, 73)
+  local ends = read('<i8', record, 73)
   if ends > 0 and now >= ends then
     stale = stale or { 'WINDOW', string.format('%.0f', now) }
     stale[#stale + 1] = ARGV[2 + i]

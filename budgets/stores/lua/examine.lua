@@ -14,41 +14,41 @@ local status, before = 'FINE', meta
 
 -- A new epoch; what the old one holds is kept beside, as the base of those who have seen more of it.
 local function succeed(kind)
-  local old, seq = sub(meta, 1, 16), read('<d', meta, 17)
+  local old, seq = sub(meta, 1, 16), read('<i8', meta, 17)
   local base = prefix .. 'base:' .. old
-  local all, rows = call('HGETALL', SCOPES), { '', pack('<d', seq) }
+  local all, rows = call('HGETALL', SCOPES), { '', pack('<i8', seq) }
   for i = 1, #all, 2 do
     if all[i] ~= '' then
-      rows[#rows + 1], rows[#rows + 2] = all[i], pack('<d', seq) .. all[i + 1]
+      rows[#rows + 1], rows[#rows + 2] = all[i], pack('<i8', seq) .. all[i + 1]
     end
     if #rows > 4000 or i == #all - 1 then
       call('HSET', base, unpack(rows))
-      rows = { '', pack('<d', seq) }
+      rows = { '', pack('<i8', seq) }
     end
   end
   call('EXPIRE', base, 7 * 86400)
   local oldest = sub(meta, 121 + (BASES - 1) * 25, 136 + (BASES - 1) * 25)
   if oldest ~= '' then call('DEL', prefix .. 'base:' .. oldest) end
-  meta = fresh .. pack('<dddddd', seq + 1, open, read('<d', meta, 33), scopes, read('<d', meta, 49), seq)
-    .. sub(meta, 65, 80) .. run .. sub(old .. pack('<d', seq) .. kind .. sub(meta, 121), 1, EPOCHS * 25)
+  meta = fresh .. pack('<i8i8i8i8i8i8', seq + 1, open, read('<i8', meta, 33), scopes, read('<i8', meta, 49), seq)
+    .. sub(meta, 65, 80) .. run .. sub(old .. pack('<i8', seq) .. kind .. sub(meta, 121), 1, EPOCHS * 25)
 end
 
 if not meta then
   if mine == '' and ARGV[5] == '0' and open == 0 then return { 'MISSING' } end
   for i = 1, #lineage, 16 do call('DEL', prefix .. 'base:' .. sub(lineage, i, i + 15)) end
   local line = mine ~= '' and sub(lineage, -16) or fresh
-  meta = fresh .. pack('<dddddd', 0, open, 0, math.max(scopes, 0), 0, 0) .. line .. run
-    .. (mine ~= '' and mine .. pack('<d', 0) .. 'l' or '')
+  meta = fresh .. pack('<i8i8i8i8i8i8', 0, open, 0, math.max(scopes, 0), 0, 0) .. line .. run
+    .. (mine ~= '' and mine .. pack('<i8', 0) .. 'l' or '')
   status = 'LOST'
 else
-  local _, counted, closed, listed = read('<dddd', meta, 17)
+  local _, counted, closed, listed = read('<i8i8i8i8', meta, 17)
   if open ~= counted or scopes ~= listed or ARGV[7] == '1' then
     succeed('l')
     status = 'LOST'
   elseif run ~= sub(meta, 81, 120) then
     succeed('r')
     if ARGV[8] == '1' then
-      meta = sub(meta, 1, 32) .. pack('<d', now + ARGV[6]) .. sub(meta, 41, 48) .. pack('<d', now) .. sub(meta, 57)
+      meta = sub(meta, 1, 32) .. pack('<i8', now + ARGV[6]) .. sub(meta, 41, 48) .. pack('<i8', now) .. sub(meta, 57)
     end
   end
   if mine ~= '' and status ~= 'LOST' then
@@ -57,17 +57,17 @@ else
       if sub(meta, i, i + 15) == mine then at = i break end
     end
     if mine == sub(meta, 1, 16) then
-      if seen > read('<d', meta, 17) then
+      if seen > read('<i8', meta, 17) then
         succeed('l')
         status = 'LOST'
       end
     elseif at and sub(meta, at + 24, at + 24) == 'l' then
       status = 'REPLAY'
-    elseif not at or seen > read('<d', meta, at + 16) then
+    elseif not at or seen > read('<i8', meta, at + 16) then
       if at then
         meta = sub(meta, 1, at + 23) .. 'l' .. sub(meta, at + 25)
       else
-        meta = sub(meta, 1, 120) .. mine .. pack('<d', 0) .. 'l' .. sub(meta, 121)
+        meta = sub(meta, 1, 120) .. mine .. pack('<i8', 0) .. 'l' .. sub(meta, 121)
       end
       succeed('l')
       status = 'LOST'
@@ -76,11 +76,11 @@ else
     end
   end
 end
-local seq, _, closed, _, lost, found = read('<dddddd', meta, 17)
+local seq, _, closed, _, lost, found = read('<i8i8i8i8i8i8', meta, 17)
 if status == 'LOST' then
   seq, closed, lost = math.max(seq, seen) + 1, now + ARGV[6], now
-  meta = sub(meta, 1, 16) .. pack('<d', seq) .. sub(meta, 25, 32) .. pack('<d', closed)
-    .. sub(meta, 41, 48) .. pack('<d', lost) .. sub(meta, 57)
+  meta = sub(meta, 1, 16) .. pack('<i8', seq) .. sub(meta, 25, 32) .. pack('<i8', closed)
+    .. sub(meta, 41, 48) .. pack('<i8', lost) .. sub(meta, 57)
 elseif status == 'FINE' and closed ~= 0 then
   status = 'CLOSED'
 end

@@ -2,8 +2,8 @@
 -- have left, released where the money was only kept. While the org is closed none is over. Each row
 -- of the answer is an id and how it ended; a row 'TROUBLE' comes last.
 local meta, ended = call('HGET', SCOPES, ''), {}
-if not sound(meta, ARGV[2]) or call('ZCARD', LEASES) ~= read('<d', meta, 25) then return { { '', 'TROUBLE' } } end
-if read('<d', meta, 33) ~= 0 then return ended end
+if not sound(meta, ARGV[2]) or call('ZCARD', LEASES) ~= read('<i8', meta, 25) then return { { '', 'TROUBLE' } } end
+if read('<i8', meta, 33) ~= 0 then return ended end
 for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now_ms(ARGV[1]), 'LIMIT', 0, ARGV[3])) do
   local hold = call('GET', prefix .. 'hold:' .. id)
   local answer = 'TROUBLE'

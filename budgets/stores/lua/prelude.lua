@@ -1,5 +1,5 @@
--- Shared by every script. KEYS[1] is the prefix of one org, 'agentkit:{org}:', so that all keys made
--- from it live in one slot. Numbers are little-endian doubles that hold integers below 2^53.
+-- Shared by every script. KEYS[1] is the prefix of one org, 'agentkit:ledger:{org}:', so that all keys made
+-- from it live in one slot. Numbers are eight bytes, little-endian, and below 2^53.
 --
 -- prefix .. 'scopes'        hash: path -> record of 15 numbers and a tail of three lines
 --    1-4 settled, 5-8 held (nano-USD, tokens, uncached tokens, calls), 9 unconfirmed nano-USD,
@@ -30,5 +30,5 @@ local function now_ms(given)
 end
 
 local function sound(meta, seen)
-  return meta and sub(meta, 1, 16) == sub(seen, 1, 16) and read('<d', meta, 17) >= read('<d', seen, 17)
+  return meta and sub(meta, 1, 16) == sub(seen, 1, 16) and read('<i8', meta, 17) >= read('<i8', seen, 17)
 end

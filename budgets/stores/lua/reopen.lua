@@ -5,12 +5,12 @@
 local meta, forced = call('HGET', SCOPES, ''), ARGV[2] == '1'
 if not meta then
   if not forced then return { 'EMPTY' } end
-  meta = ARGV[4] .. pack('<dddddd', 1, 0, 0, 0, 0, 0) .. ARGV[4] .. run_id()
+  meta = ARGV[4] .. pack('<i8i8i8i8i8i8', 1, 0, 0, 0, 0, 0) .. ARGV[4] .. run_id()
   call('DEL', LEASES)
   call('HSET', SCOPES, '', meta)
   return { 'CREATED', sub(meta, 1, 24) }
 end
-local seq, _, closed, _, lost, found = read('<dddddd', meta, 17)
+local seq, _, closed, _, lost, found = read('<i8i8i8i8i8i8', meta, 17)
 if closed == 0 then return { 'OPEN', sub(meta, 1, 24) } end
 if not forced and now_ms(ARGV[1]) < closed then return { 'CLOSED', sub(meta, 1, 24) } end
 if not forced and not call('HGET', SCOPES, ARGV[3]) then return { 'EMPTY' } end
@@ -19,7 +19,7 @@ local held = {}
 for _, id in ipairs(call('ZRANGE', LEASES, 0, -1)) do
   local hold = call('GET', prefix .. 'hold:' .. id)
   if hold and sub(hold, 1, 1) == 'h' then
-    local w = { read('<dddd', hold, 3) }
+    local w = { read('<i8i8i8i8', hold, 3) }
     for account in string.gmatch(sub(hold, 67, string.find(hold, '\n\n', 67, true)), '([^\n]+)\n') do
       local sums = held[account] or { 0, 0, 0, 0 }
       for i = 1, 4 do sums[i] = sums[i] + w[i] end
@@ -32,14 +32,14 @@ end
 
 -- The sums with no more held than open reservations hold, and what nobody holds charged.
 local function righted(sums, account)
-  local n, want = { read('<ddddddddd', sums) }, held[account] or { 0, 0, 0, 0 }
+  local n, want = { read('<i8i8i8i8i8i8i8i8i8', sums) }, held[account] or { 0, 0, 0, 0 }
   local orphaned = {}
   for i = 1, 4 do
     orphaned[i] = math.max(0, n[4 + i] - want[i])
     n[i], n[4 + i] = n[i] + orphaned[i], want[i]
   end
   n[9] = n[9] + orphaned[1]
-  return pack('<ddddddddd', unpack(n, 1, 9)), orphaned
+  return pack('<i8i8i8i8i8i8i8i8i8', unpack(n, 1, 9)), orphaned
 end
 
 -- Windows that have ended and are missing begin anew with what is held in them.
@@ -49,7 +49,7 @@ for account in pairs(held) do
   local now_ident = record and string.match(record, '^[^\n]*', 121)
   if record and now_ident ~= ident and string.match(now_ident, '^%d+') == string.match(ident, '^%d+') then
     if call('HSETNX', prefix .. 'past:' .. path, ident, string.rep('\0', 72)) == 1 then
-      record = sub(record, 1, 112) .. pack('<d', read('<d', record, 113) + 1) .. sub(record, 121)
+      record = sub(record, 1, 112) .. pack('<i8', read('<i8', record, 113) + 1) .. sub(record, 121)
       call('HSET', SCOPES, path, record)
     end
   end
@@ -64,12 +64,12 @@ for i = 1, #rows, 2 do
       call('HSET', past, ident, (righted(call('HGET', past, ident), path .. '\t' .. ident)))
     end
     local sums, orphaned = righted(sub(record, 1, 72), path .. '\t' .. string.match(record, '^[^\n]*', 121))
-    record = sums .. sub(record, 73, 112) .. pack('<d', call('HLEN', past)) .. sub(record, 121)
+    record = sums .. sub(record, 73, 112) .. pack('<i8', call('HLEN', past)) .. sub(record, 121)
     call('HSET', SCOPES, path, record)
     if path == ARGV[3] then charged = orphaned end
   end
 end
-meta = ARGV[4] .. pack('<dddddd', seq + 1, call('ZCARD', LEASES), 0, call('HLEN', SCOPES) - 1, lost, found)
-  .. sub(meta, 65, 120) .. sub(meta, 1, 16) .. pack('<d', seq) .. 'o' .. sub(meta, 121)
+meta = ARGV[4] .. pack('<i8i8i8i8i8i8', seq + 1, call('ZCARD', LEASES), 0, call('HLEN', SCOPES) - 1, lost, found)
+  .. sub(meta, 65, 120) .. sub(meta, 1, 16) .. pack('<i8', seq) .. 'o' .. sub(meta, 121)
 call('HSET', SCOPES, '', meta)
-return { 'REOPENED', sub(meta, 1, 24), pack('<dddd', unpack(charged, 1, 4)) }
+return { 'REOPENED', sub(meta, 1, 24), pack('<i8i8i8i8', unpack(charged, 1, 4)) }

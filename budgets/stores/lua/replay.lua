@@ -11,7 +11,7 @@ local lineage, seen = ARGV[2], tonumber(ARGV[3])
 local mine = sub(lineage, 1, 16)
 local now, meta = now_ms(ARGV[1]), call('HGET', SCOPES, '')
 if not meta then return 'TROUBLE' end
-local seq, open, closed, scopes, lost = read('<ddddd', meta, 17)
+local seq, open, closed, scopes, lost = read('<i8i8i8i8i8', meta, 17)
 local late = closed == 0
 local function is_before(epoch)
   for i = 121, #meta, 25 do
@@ -29,7 +29,7 @@ local function base_of(epoch)
     local known = sub(lineage, i + 1, i + 16)
     local copy = prefix .. 'base:' .. known
     if is_before(known) and call('EXISTS', copy) == 1 then
-      base, own, found = copy, true, read('<d', call('HGET', copy, '') or pack('<d', 0))
+      base, own, found = copy, true, read('<i8', call('HGET', copy, '') or pack('<i8', 0))
       break
     end
   end
@@ -38,9 +38,9 @@ local function base_of(epoch)
 end
 
 local function added(sums, delta)
-  local old, new = { read('<ddddddddd', sums) }, {}
+  local old, new = { read('<i8i8i8i8i8i8i8i8i8', sums) }, {}
   for i = 1, 9 do new[i] = old[i] + delta[i] end
-  return pack('<ddddddddd', unpack(new, 1, 9))
+  return pack('<i8i8i8i8i8i8i8i8i8', unpack(new, 1, 9))
 end
 
 local function key_of(record) return string.match(record, '^%d+ ([^\n]*)', 121) end
@@ -51,17 +51,17 @@ end
 
 -- The limits that are lower, where two orgs of one name have become one.
 local function least(record, other)
-  local mine_, theirs = { read('<dddd', record, 81) }, { read('<dddd', other, 81) }
+  local mine_, theirs = { read('<i8i8i8i8', record, 81) }, { read('<i8i8i8i8', other, 81) }
   for i = 1, 4 do
     if mine_[i] < 0 or (theirs[i] >= 0 and theirs[i] < mine_[i]) then mine_[i] = theirs[i] end
   end
-  return sub(record, 1, 80) .. pack('<dddd', unpack(mine_, 1, 4)) .. sub(record, 113)
+  return sub(record, 1, 80) .. pack('<i8i8i8i8', unpack(mine_, 1, 4)) .. sub(record, 113)
 end
 
 local function put_past(path, current, ident, delta)
   local past = prefix .. 'past:' .. path
   local new = call('HSET', past, ident, added(call('HGET', past, ident) or NOTHING, delta))
-  return sub(current, 1, 112) .. pack('<d', read('<d', current, 113) + new) .. sub(current, 121)
+  return sub(current, 1, 112) .. pack('<i8', read('<i8', current, 113) + new) .. sub(current, 121)
 end
 
 local function merged(path, current, record, delta, own)
@@ -73,9 +73,9 @@ local function merged(path, current, record, delta, own)
     end
     return late and sums .. sub(current, 73) or least(sums .. sub(current, 73), record)
   end
-  if own and not late and read('<d', record, 73) > read('<d', current, 73) then
+  if own and not late and read('<i8', record, 73) > read('<i8', current, 73) then
     local ident = string.match(current, '^[^\n]*', 121)
-    if sub(ident, -1) ~= '?' then current = put_past(path, current, ident, { read('<ddddddddd', current) }) end
+    if sub(ident, -1) ~= '?' then current = put_past(path, current, ident, { read('<i8i8i8i8i8i8i8i8i8', current) }) end
     return added(NOTHING, delta) .. sub(record, 73, 112) .. sub(current, 113, 120)
       .. sub(with_birth(record, birth), 121)
   end
@@ -88,10 +88,10 @@ local function take_scope(path, epoch, at, record)
   if epoch == sub(meta, 1, 16) then return end -- the server's own
   local base, own, found = base_of(epoch)
   local counted = call('HGET', base, path)
-  if read('<d', at) <= (counted and read('<d', counted) or found) then return end
-  local delta = { read('<ddddddddd', record) }
+  if read('<i8', at) <= (counted and read('<i8', counted) or found) then return end
+  local delta = { read('<i8i8i8i8i8i8i8i8i8', record) }
   if counted and string.match(counted, '^[^\n]*', 129) == string.match(record, '^[^\n]*', 121) then
-    local old = { read('<ddddddddd', counted, 9) }
+    local old = { read('<i8i8i8i8i8i8i8i8i8', counted, 9) }
     for i = 1, 9 do delta[i] = delta[i] - old[i] end
   end
   if late then
@@ -103,7 +103,7 @@ local function take_scope(path, epoch, at, record)
     current = merged(path, current, record, delta, own)
   else
     scopes = scopes + 1
-    current = added(NOTHING, delta) .. sub(record, 73, 112) .. pack('<d', call('HLEN', prefix .. 'past:' .. path))
+    current = added(NOTHING, delta) .. sub(record, 73, 112) .. pack('<i8', call('HLEN', prefix .. 'past:' .. path))
       .. sub(record, 121)
   end
   call('HSET', SCOPES, path, current)
@@ -114,7 +114,7 @@ end
 
 -- Charges a hold of a late caller that is open here at its worst case: what comes behind corrects it.
 local function charge_open(hold)
-  local w = { read('<dddd', hold, 3) }
+  local w = { read('<i8i8i8i8', hold, 3) }
   local delta = { w[1], w[2], w[3], w[4], -w[1], -w[2], -w[3], -w[4], 0 }
   for path, ident in string.gmatch(sub(hold, 67, string.find(hold, '\n\n', 67, true)), '([^\t]*)\t([^\n]*)\n') do
     local record = call('HGET', SCOPES, path)
@@ -163,6 +163,6 @@ while at <= #ARGV do
 end
 if not late then closed = math.max(closed, lost + ARGV[4]) end
 seq = math.max(seq, seen) + 1
-meta = sub(meta, 1, 16) .. pack('<dddd', seq, open, closed, scopes) .. sub(meta, 49)
+meta = sub(meta, 1, 16) .. pack('<i8i8i8i8', seq, open, closed, scopes) .. sub(meta, 49)
 call('HSET', SCOPES, '', meta)
 return { 'P', sub(meta, 1, 24), taken[1], taken[2] }

@@ -4,11 +4,11 @@
 -- then its key is '?' and its end long ago. Answers 'W', epoch and seq, the records in order.
 local meta = call('HGET', SCOPES, '')
 if not meta and ARGV[1] == '' and ARGV[2] ~= '' then
-  meta = ARGV[2] .. pack('<dddddd', 0, 0, 0, 0, 0, 0) .. ARGV[2] .. run_id()
-elseif not sound(meta, ARGV[1]) or read('<d', meta, 33) ~= 0 then
+  meta = ARGV[2] .. pack('<i8i8i8i8i8i8', 0, 0, 0, 0, 0, 0) .. ARGV[2] .. run_id()
+elseif not sound(meta, ARGV[1]) or read('<i8', meta, 33) ~= 0 then
   return 'TROUBLE'
 end
-local seq, open, closed, scopes = read('<dddd', meta, 17)
+local seq, open, closed, scopes = read('<i8i8i8i8', meta, 17)
 local total = string.match(ARGV[5], '^total ')
 local key, ends = total and '' or '?', total and 0 or 1
 local rest = ARGV[4] .. '\n' .. ARGV[5] .. '\n' .. ARGV[6]
@@ -18,7 +18,7 @@ for i = 7, #ARGV do
   local record, changed = call('HGET', SCOPES, path), nil
   if not record then
     scopes = scopes + 1
-    changed = string.rep('\0', 72) .. pack('<d', ends) .. ARGV[4] .. pack('<d', 0)
+    changed = string.rep('\0', 72) .. pack('<i8', ends) .. ARGV[4] .. pack('<i8', 0)
       .. string.format('%.0f', seq + 1) .. ' ' .. key .. sub(rest, 33)
   elseif ARGV[3] == 'put' then
     local ident, window = string.match(record, '^([^\n]*)\n([^\n]*)\n', 121)
@@ -34,7 +34,7 @@ for i = 7, #ARGV do
   answer[#answer + 1] = (changed or record) .. '\n'
 end
 if writes[1] then
-  meta = sub(meta, 1, 16) .. pack('<dddd', seq + 1, open, closed, scopes) .. sub(meta, 49)
+  meta = sub(meta, 1, 16) .. pack('<i8i8i8i8', seq + 1, open, closed, scopes) .. sub(meta, 49)
   call('HSET', SCOPES, '', meta)
 end
 return 'W' .. sub(meta, 1, 24) .. table.concat(answer)
