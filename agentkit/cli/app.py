@@ -17,6 +17,7 @@ from agentkit.cli import (
     cache,
     demo,
     doctor,
+    evals,
     export,
     models,
     prices,
@@ -54,6 +55,7 @@ app.command("unit-costs")(report.unit_costs)
 app.command()(report.top)
 app.command()(report.savings)
 app.command()(advise.advise)
+app.command("eval")(evals.eval_)
 app.command()(export.export)
 app.command()(status.statusline)
 app.command()(alerts.metrics)

@@ -35,7 +35,7 @@ def open_ledger(settings: Settings) -> Generator[Ledger]:
     """The ledger, closed at the end; raises StoreError."""
     file = sqlite_file(settings.ledger)
     if file is not None and file.parent.name == STATE_FOLDER:
-        _make_state_folder(file.parent)
+        make_state_folder(file.parent)
     ledger = Ledger(settings.ledger, prices=price_book(settings), webhook=_webhook())
     try:
         yield ledger
@@ -82,7 +82,7 @@ def open_agent(
             "models = [...] under [agent] in agentkit.toml (`agentkit models` lists what is here)"
         )
     tools = load_tools(settings.tools, settings.tool_folder)
-    tiers = [_model(settings, name) for name in names]
+    tiers = [model_of(settings, name) for name in names]
     saver = open_checkpointer(settings.checkpoint) if settings.checkpoint else None
     try:
         yield Agent(
@@ -101,13 +101,16 @@ def open_agent(
             saver.conn.close()
 
 
-def _model(settings: Settings, name: str) -> str | BaseChatModel:
-    arguments = settings.model_arguments.get(name)
-    if not arguments:
-        return name
+def model_of(settings: Settings, name: str) -> BaseChatModel:
+    """The model of that name with the arguments that the project file gives it.
+
+    Raises ConfigError, and what the model itself raises.
+    """
     from pydantic import ValidationError
 
     from agentkit.models.factory import chat_model
+
+    arguments = settings.model_arguments.get(name, {})
 
     try:
         return chat_model(name, **arguments)
@@ -117,7 +120,7 @@ def _model(settings: Settings, name: str) -> str | BaseChatModel:
         raise ConfigError(f'[models."{name}"] {where}: {first["msg"]}') from error
 
 
-def _make_state_folder(folder: Path) -> None:
+def make_state_folder(folder: Path) -> None:
     """A folder of ours in somebody's project stays out of its version control."""
     ignore = folder / ".gitignore"
     try:

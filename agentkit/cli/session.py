@@ -101,7 +101,7 @@ class Session:
             try:
                 with (
                     _tracing(self._settings),
-                    _ended_by_signal(),
+                    ended_by_signal(),
                     live_line(wanted=looked_at) as on_progress,
                 ):
                     result = work(agent, on_progress)
@@ -207,7 +207,7 @@ def _tracing(settings: Settings) -> Any:
 
 
 @contextmanager
-def _ended_by_signal() -> Generator[None]:
+def ended_by_signal() -> Generator[None]:
     """A polite kill (SIGTERM) settles like Ctrl-C."""
 
     def interrupt(_number: int, _frame: object) -> None:
