@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agentkit.budgets.budget import Budget
     from agentkit.budgets.context import carry, current_task, spending
     from agentkit.consent import Approve, Refuse
+    from agentkit.fanout import Job, Mapped, MapProgress
     from agentkit.metered import metered
     from agentkit.models.factory import chat_model
     from agentkit.result import TaskResult
@@ -23,6 +24,9 @@ _HOMES = {
     "Agent": "agentkit.agent",
     "Approve": "agentkit.consent",
     "Budget": "agentkit.budgets.budget",
+    "Job": "agentkit.fanout",
+    "MapProgress": "agentkit.fanout",
+    "Mapped": "agentkit.fanout",
     "Permissions": "agentkit.tools.permissions",
     "Refuse": "agentkit.consent",
     "StepDone": "agentkit.stream",
@@ -40,6 +44,9 @@ __all__ = [
     "Agent",
     "Approve",
     "Budget",
+    "Job",
+    "MapProgress",
+    "Mapped",
     "Permissions",
     "Refuse",
     "StepDone",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -18,10 +17,16 @@ from agentkit.budgets.budget import Budget
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger, OnLostCall
 from agentkit.budgets.task import Task, new_id
-from agentkit.checkpoint import Checkpointer, open_checkpointer
+from agentkit.checkpoint import (
+    Checkpointer,
+    Durability,
+    checked_durability,
+    open_checkpointer,
+)
 from agentkit.consent import Approve, Refuse, as_consent_json
 from agentkit.errors import ConfigError, NotResumable
-from agentkit.graph import Graph, Work, build_graph
+from agentkit.fanout import amap_requests, map_requests
+from agentkit.graph import Graph, Work, build_graph, nodes_of
 from agentkit.memory.cache import ResponseCache
 from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, tier_of
@@ -41,6 +46,7 @@ from agentkit.tools.observation_store import ObservationStore
 from agentkit.tools.permissions import Permissions, withheld_tools
 from agentkit.tools.provision.toolbox import Provisioning, Toolbox
 from agentkit.tools.pruner import Pruning
+from agentkit.walk import awalk, walk
 
 _DEFAULT_MAX_STEPS = 500
 _DEFAULT_ROUNDS = 8
@@ -49,9 +55,6 @@ _DEFAULT_LIMITS = ExecutionLimits()
 _DEFAULT_PERMISSIONS = Permissions()
 _DEFAULT_PRUNING = Pruning()
 _SUPERSTEPS_A_STEP = 3
-
-
-Durability = Literal["sync", "async", "exit"]
 
 
 class Agent:
@@ -120,14 +123,14 @@ class Agent:
         )
         self._check = check
         self._system = SystemMessage(system) if system else None
-        self._system_text = system
+        self.system = system
         self._tool_limits = tool_limits if pruning is None else whole_results(tool_limits)
         self._max_steps = max_steps
         self._durability: Durability = (
-            durability if force_durability else _checked_durability(durability, self.budget)
+            durability if force_durability else checked_durability(durability, self.budget)
         )
         saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint
-        self._saves = saver is not None
+        self.saves = saver is not None
         self._tasks = OpenTasks(
             name=name,
             ledger=self.ledger,
@@ -138,9 +141,10 @@ class Agent:
             on_budget=on_budget,
             on_lost_call=on_lost_call,
             rounds=no_progress_after,
-            saves=self._saves,
+            saves=self.saves,
         )
-        self.graph: Graph = build_graph(self, name=name, checkpointer=saver)
+        self._nodes = nodes_of(self)
+        self.graph: Graph = build_graph(self._nodes, name=name, checkpointer=saver)
         self._graph: Any = self.graph  # its overloads are partly untyped
         self._answers = None if cache is None else self._answers_of(cache)
 
@@ -162,10 +166,7 @@ class Agent:
         back the rest: `parent=current_task()` inside a tool.
         """
         asked = Asked(request=request, scope=scope, tags=tags or {}, parent=parent)
-        if self._answers is None or thread_id is not None or not request.strip():
-            return self._run(asked, thread_id, on_progress)[1]
-        begun = self._answers.look_up(asked, self._make)
-        return begun if isinstance(begun, TaskResult) else self._make(begun, on_progress)
+        return self.carry_out(asked, thread_id, on_progress)
 
     async def arun(
         self,
@@ -179,15 +180,10 @@ class Agent:
     ) -> TaskResult:
         """As `run`, on the event loop; a cancellation is settled, then raised."""
         asked = Asked(request=request, scope=scope, tags=tags or {}, parent=parent)
-        if self._answers is None or thread_id is not None or not request.strip():
-            return (await self._arun(asked, thread_id, on_progress))[1]
-        begun = await self._answers.alook_up(asked, self._make)
-        if isinstance(begun, TaskResult):
-            return begun
-        async with begun:
-            state, result = await self._arun(asked, None, on_progress)
-            await begun.akeep(state, result)
-            return result
+        return await self.acarry_out(asked, thread_id, on_progress)
+
+    map = map_requests
+    amap = amap_requests
 
     def resume(
         self,
@@ -226,7 +222,8 @@ class Agent:
         parent: Task | None = None,
     ) -> Iterator[StreamEvent]:
         """The answer as it is written, each node as it ends, and the TaskResult last."""
-        run, config = self._begin(request, scope, tags, thread_id, None, parent)
+        asked = Asked(request=request, scope=scope, tags=tags or {}, parent=parent)
+        run, config = self._begin(asked, thread_id, None)
         final: AgentState = {}
         parts = self._graph.stream(
             _inputs(request, run),
@@ -252,7 +249,8 @@ class Agent:
         parent: Task | None = None,
     ) -> AsyncIterator[StreamEvent]:
         """As `stream`, on the event loop."""
-        run, config = self._begin(request, scope, tags, thread_id, None, parent)
+        asked = Asked(request=request, scope=scope, tags=tags or {}, parent=parent)
+        run, config = self._begin(asked, thread_id, None)
         final: AgentState = {}
         parts = self._graph.astream(
             _inputs(request, run),
@@ -327,28 +325,47 @@ class Agent:
     def land(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.land`."""
         plan = self._tasks.landing(run.task_id)
-        update = yield from land(state, run, plan=plan, system=self._system_text, check=self._check)
+        update = yield from land(state, run, plan=plan, system=self.system, check=self._check)
         self._tasks.forget(run)
         return update
 
     # Running, with the cache or without.
 
+    def carry_out(
+        self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
+    ) -> TaskResult:
+        """What `run` does with what it was asked."""
+        if self._answers is None or thread_id is not None or not asked.request.strip():
+            return self._run(asked, thread_id, on_progress)[1]
+        begun = self._answers.look_up(asked, self._make)
+        return begun if isinstance(begun, TaskResult) else self._make(begun, on_progress)
+
+    async def acarry_out(
+        self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
+    ) -> TaskResult:
+        """As `carry_out`, on the event loop."""
+        if self._answers is None or thread_id is not None or not asked.request.strip():
+            return (await self._arun(asked, thread_id, on_progress))[1]
+        begun = await self._answers.alook_up(asked, self._make)
+        if isinstance(begun, TaskResult):
+            return begun
+        async with begun:
+            state, result = await self._arun(asked, None, on_progress)
+            await begun.akeep(state, result)
+            return result
+
     def _run(
         self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
     ) -> tuple[AgentState, TaskResult]:
-        run, config = self._begin(
-            asked.request, asked.scope, asked.tags, thread_id, on_progress, asked.parent
-        )
-        state = self._invoke(run, _inputs(asked.request, run), config)
+        run, config = self._begin(asked, thread_id, on_progress)
+        state = self._invoke(run, _inputs(asked.request, run), config, walks=asked.walks)
         return state, self._tasks.finish(run, state)
 
     async def _arun(
         self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
     ) -> tuple[AgentState, TaskResult]:
-        run, config = self._begin(
-            asked.request, asked.scope, asked.tags, thread_id, on_progress, asked.parent
-        )
-        state = await self._ainvoke(run, _inputs(asked.request, run), config)
+        run, config = self._begin(asked, thread_id, on_progress)
+        state = await self._ainvoke(run, _inputs(asked.request, run), config, walks=asked.walks)
         return state, self._tasks.finish(run, state)
 
     def _make(self, making: Making, on_progress: OnProgress | None = None) -> TaskResult:
@@ -365,7 +382,7 @@ class Agent:
             ledger=self.ledger,
             budget=self.budget,
             tiers=self.tiers,
-            system=self._system_text,
+            system=self.system,
             catalogue=self.catalogue,
             check=self._check,
         )
@@ -373,28 +390,21 @@ class Agent:
     # Opening and closing.
 
     def _begin(
-        self,
-        request: str,
-        scope: str,
-        tags: Mapping[str, str] | None,
-        thread_id: str | None,
-        on_progress: OnProgress | None,
-        parent: Task | None,
+        self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
     ) -> tuple[Run, RunnableConfig]:
-        if not request.strip():
+        if not asked.request.strip():
             raise ConfigError("the request is empty; say what is to be done")
-        digest = hashlib.sha256(request.encode("utf-8", "replace")).hexdigest()[:16]
-        task_id = self._cut_off(thread_id, digest) or new_id()
+        task_id = asked.task_id or self._cut_off(thread_id, asked.digest) or new_id()
         thread_id = thread_id or task_id
         run = self._tasks.open(
-            request,
-            scope=scope,
-            tags=tags,
+            asked.request,
+            scope=asked.scope,
+            tags=asked.tags,
             task_id=task_id,
             thread_id=thread_id,
             on_progress=on_progress,
-            digest=digest,
-            parent=parent,
+            digest=asked.digest,
+            parent=asked.parent,
         )
         return run, self._config(thread_id)
 
@@ -403,7 +413,7 @@ class Agent:
 
         Taking it up again finds the answers that it had paid for.
         """
-        if thread_id is None or not self._saves:
+        if thread_id is None or not self.saves:
             return None
         for task in self.ledger.store.tasks():
             if task.thread_id == thread_id:
@@ -411,11 +421,16 @@ class Agent:
                 return task.task_id if unfinished else None
         return None
 
+    def kept(self, thread_id: str) -> tuple[AgentState, bool]:
+        """The state stored under a thread, and whether something of it is left to do."""
+        snapshot = self.graph.get_state(self._config(thread_id))
+        return cast(AgentState, snapshot.values), bool(snapshot.tasks)
+
     def _take_up(
         self, wanted: str, decision: Answer | None, on_progress: OnProgress | None
     ) -> tuple[Run, Command[Any] | None, RunnableConfig]:
         """The stored task, what its graph is invoked with, and where its checkpoints are."""
-        if not self._saves:
+        if not self.saves:
             raise NotResumable("this agent keeps no checkpoints; pass checkpoint='sqlite:///...'")
         known = self.ledger.store.task(wanted)
         thread_id = wanted if known is None else known.thread_id or wanted
@@ -451,34 +466,30 @@ class Agent:
         }
 
     def _invoke(
-        self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig
-    ) -> AgentState:
+        self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig,
+        *, walks: bool = False,
+    ) -> AgentState:  # fmt: skip
         with self._tasks.guard(run):
+            if walks and not self.saves:
+                return walk(self._nodes, cast(AgentState, inputs), config)
             return cast(
                 AgentState, self._graph.invoke(inputs, config, durability=self._durability_of())
             )
 
     async def _ainvoke(
-        self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig
-    ) -> AgentState:
+        self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig,
+        *, walks: bool = False,
+    ) -> AgentState:  # fmt: skip
         with self._tasks.guard(run):
+            if walks and not self.saves:
+                return await awalk(self._nodes, cast(AgentState, inputs), config)
             return cast(
                 AgentState,
                 await self._graph.ainvoke(inputs, config, durability=self._durability_of()),
             )
 
     def _durability_of(self) -> Durability | None:
-        return self._durability if self._saves else None
-
-
-def _checked_durability(durability: Durability, budget: Budget) -> Durability:
-    """With "exit" a dead process leaves no checkpoint, and its task would be paid anew."""
-    if durability == "exit" and any(limit is not None for limit in budget.limits):
-        raise ConfigError(
-            'durability="exit" keeps no checkpoint of a task that dies, so a budget cannot be held '
-            'over its resumption; use "sync" or "async", or force_durability=True to take that risk'
-        )
-    return durability
+        return self._durability if self.saves else None
 
 
 def _inputs(request: str, run: Run) -> AgentState:

@@ -7,11 +7,12 @@ thread are left out, for their answers depend on what was said before.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,22 @@ _DATED = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """A task that is about to be run: what it asks, and for whom."""
+    """A task that is about to be run: what it asks, and for whom.
+
+    `walks` says that it needs nothing of LangGraph's but the nodes; see `agentkit.walk`.
+    """
 
     request: str
     scope: str
-    tags: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
     parent: Task | None = None
+    task_id: str | None = None
+    walks: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Tells a request from another one without keeping its text."""
+        return hashlib.sha256(self.request.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 class Answers:

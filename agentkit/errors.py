@@ -5,7 +5,8 @@ AgentError
 ├── ExtraMissing       an optional package is not installed; names the extra
 ├── ConfigError        agentkit.toml, a tool reference or an argument that cannot be understood
 ├── PromptTooLong      a request that does not fit the model's window
-└── NotResumable       no stored state under this thread or task
+├── NotResumable       no stored state under this thread or task
+└── ListChanged        a fan-out was begun under this name with other requests
 """
 
 from __future__ import annotations
@@ -46,3 +47,7 @@ class PromptTooLong(AgentError):
 
 class NotResumable(AgentError):
     """Nothing is stored under this thread or task."""
+
+
+class ListChanged(AgentError):
+    """A fan-out of this name was begun with other requests, or under another scope."""

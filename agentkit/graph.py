@@ -9,12 +9,13 @@ the running task and calls one function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
 
 from agentkit.checkpoint import Checkpointer
 from agentkit.effects import Work as _Work
@@ -42,8 +43,8 @@ class Steps(Protocol):
     def land(self, state: AgentState, run: Run) -> Work: ...
 
 
-def build_graph(steps: Steps, *, name: str, checkpointer: Checkpointer | None) -> Graph:
-    """The compiled LangGraph graph; works with `invoke`, `ainvoke`, `stream` and `astream`."""
+def nodes_of(steps: Steps) -> Mapping[str, Node]:
+    """The four nodes by name, the first one first."""
 
     def begun(state: AgentState, config: RunnableConfig) -> tuple[AgentState, Work]:
         if state.get("outcome") is None:
@@ -65,38 +66,75 @@ def build_graph(steps: Steps, *, name: str, checkpointer: Checkpointer | None) -
     async def aact(state: AgentState, config: RunnableConfig) -> AgentState:
         return await steps.aact(state, steps.run_of(state, config))
 
+    think, athink = _carried_out(steps, steps.think)
+    land, aland = _carried_out(steps, steps.land)
+    return {
+        "prepare": Node("prepare", prepare, aprepare, onward="think"),
+        "think": Node("think", think, athink, onward="act"),
+        "act": Node("act", act, aact, onward="prepare"),
+        "land": Node("land", land, aland, onward=END),
+    }
+
+
+def build_graph(
+    nodes: Mapping[str, Node], *, name: str, checkpointer: Checkpointer | None
+) -> Graph:
+    """The compiled LangGraph graph; works with `invoke`, `ainvoke`, `stream` and `astream`."""
     graph: StateGraph[AgentState, None, AgentState, AgentState] = StateGraph(AgentState)
-    graph.add_node("prepare", RunnableLambda(prepare, afunc=aprepare, name="prepare"))
-    graph.add_node("think", _node(steps, steps.think))
-    graph.add_node("act", RunnableLambda(act, afunc=aact, name="act"))
-    graph.add_node("land", _node(steps, steps.land))
-    graph.add_edge(START, "prepare")
-    graph.add_conditional_edges("prepare", _after_prepare)
-    graph.add_conditional_edges("think", _after_think)
-    graph.add_conditional_edges("act", _after_act)
-    graph.add_edge("land", END)
+    graph.add_edge(START, next(iter(nodes)))
+    for label, node in nodes.items():
+        graph.add_node(label, node, destinations=node.destinations)
     return graph.compile(checkpointer=checkpointer, name=name)
 
 
-def _node(steps: Steps, work: Callable[[AgentState, Run], Work]) -> Any:
-    """A node that carries out `work` in a thread or on the event loop."""
+_Act = Callable[[AgentState, RunnableConfig], AgentState]
+_AsyncAct = Callable[[AgentState, RunnableConfig], Awaitable[AgentState]]
 
-    def node(state: AgentState, config: RunnableConfig) -> AgentState:
+
+class Node(Runnable[AgentState, Command[str]]):
+    """A node for threads and for event loops, which goes `onward`, or to land with an ending.
+
+    A RunnableLambda would look its functions' signatures up at each call and trace a run of its own
+    inside LangGraph's, and a conditional edge would read the whole state again: together that was
+    half of what a step cost.
+    """
+
+    def __init__(self, name: str, act: _Act, aact: _AsyncAct, *, onward: str) -> None:
+        self.name = name
+        self.act = act
+        self.aact = aact
+        self._onward = onward
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Where it may lead."""
+        return (END,) if self._onward == END else (self._onward, "land")
+
+    def after(self, state: AgentState, update: AgentState) -> str:
+        """Where it leads from `state` with what it made of it."""
+        ending = update["ending"] if "ending" in update else state.get("ending")
+        return "land" if ending is not None and self._onward != END else self._onward
+
+    def invoke(
+        self, input: AgentState, config: RunnableConfig | None = None, **_: Any
+    ) -> Command[str]:
+        update = self.act(input, config or ensure_config())
+        return Command(update=update, goto=self.after(input, update))
+
+    async def ainvoke(
+        self, input: AgentState, config: RunnableConfig | None = None, **_: Any
+    ) -> Command[str]:
+        update = await self.aact(input, config or ensure_config())
+        return Command(update=update, goto=self.after(input, update))
+
+
+def _carried_out(steps: Steps, work: Callable[[AgentState, Run], Work]) -> tuple[_Act, _AsyncAct]:
+    """What carries out `work` in a thread, and on an event loop."""
+
+    def act(state: AgentState, config: RunnableConfig) -> AgentState:
         return drive(work(state, steps.run_of(state, config)))
 
-    async def anode(state: AgentState, config: RunnableConfig) -> AgentState:
+    async def aact(state: AgentState, config: RunnableConfig) -> AgentState:
         return await adrive(work(state, steps.run_of(state, config)))
 
-    return RunnableLambda(node, afunc=anode, name=work.__name__)
-
-
-def _after_prepare(state: AgentState) -> Literal["think", "land"]:
-    return "land" if state.get("ending") else "think"
-
-
-def _after_think(state: AgentState) -> Literal["act", "land"]:
-    return "land" if state.get("ending") else "act"
-
-
-def _after_act(state: AgentState) -> Literal["prepare", "land"]:
-    return "land" if state.get("ending") else "prepare"
+    return act, aact

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from agentkit.budgets.context import current_task
 from agentkit.budgets.tokens import count_text
+from agentkit.checkpoint import checkpoint_file
 from agentkit.errors import ConfigError
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
@@ -116,7 +117,7 @@ def whole_results(limits: ExecutionLimits) -> ExecutionLimits:
 
 def _store_beside(checkpoint: object) -> ObservationStore:
     if isinstance(checkpoint, str) and checkpoint.startswith(_SQLITE):
-        return SqliteObservationStore(f"{checkpoint.removeprefix(_SQLITE)}.observations")
+        return SqliteObservationStore(f"{checkpoint_file(checkpoint)}.observations")
     return MemoryObservationStore()
 
 

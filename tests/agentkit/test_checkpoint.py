@@ -17,7 +17,12 @@ from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_POS_ARGS, JsonPl
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from agentkit import Agent
-from agentkit.checkpoint import Checkpointer, open_checkpointer, strict_serializer
+from agentkit.checkpoint import (
+    Checkpointer,
+    ThreadedSqliteSaver,
+    open_checkpointer,
+    strict_serializer,
+)
 from agentkit.errors import ConfigError
 from tests.scripted import ScriptedModel, in_turn
 
@@ -135,3 +140,17 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     place.write_text("not a database, but long enough to look at " * 50)
     with pytest.raises(ConfigError, match="cannot be opened"):
         open_checkpointer(f"sqlite:///{place}")
+
+
+def test_speed_may_be_chosen_over_a_power_cut(tmp_path: Path) -> None:
+    saver = open_checkpointer(f"sqlite:///{tmp_path / 'c.db'}?synchronous=NORMAL")
+    assert isinstance(saver, ThreadedSqliteSaver)
+    assert saver.conn.execute("PRAGMA synchronous").fetchone() == (1,)
+    saver.conn.close()
+    assert (tmp_path / "c.db").exists()
+
+
+@pytest.mark.parametrize("address", ["sqlite:///c.db?synchronous=OFF", "sqlite:///c.db?fast=1"])
+def test_an_option_that_is_not_known_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="synchronous=NORMAL"):
+        open_checkpointer(address)
