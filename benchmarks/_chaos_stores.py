@@ -11,11 +11,16 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 StoreKind = Literal["memory", "sqlite", "redis"]
-_READY_SECONDS = 10.0
+_READY_SECONDS = 120.0
+"""A busy machine takes its time."""
 
 
 class Stores:
-    """Addresses of empty stores; holds a redis-server of its own where one is asked for."""
+    """Addresses of empty stores; holds a redis-server of its own where one is asked for.
+
+    A server has one store at a time: each fresh one is a server started anew, for a log that only
+    grows takes ever longer to read after a crash.
+    """
 
     def __init__(self, kind: StoreKind) -> None:
         """Raises RuntimeError where redis-server is needed and not installed."""
@@ -23,8 +28,8 @@ class Stores:
         self._folder = Path(tempfile.mkdtemp(prefix="agentkit-"))
         self._server: subprocess.Popen[bytes] | None = None
         self._made = 0
-        if kind == "redis":
-            self._start()
+        if kind == "redis" and shutil.which("redis-server") is None:
+            raise RuntimeError("redis-server is not installed; install it, or choose another store")
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +50,9 @@ class Stores:
             return "memory://"
         if self.kind == "sqlite":
             return f"sqlite:///{self._folder / f'{self._made}.db'}?synchronous=NORMAL"
-        self._ask("FLUSHALL")
+        self._kill()
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+        self._start()
         return f"unix://{self._socket}?durability=require"
 
     def crash(self) -> bool:
@@ -61,12 +68,17 @@ class Stores:
         return self._folder / "redis.sock"
 
     def _start(self) -> None:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            raise RuntimeError("redis-server is not installed; install it, or choose another store")
-        where = ["--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._folder)]
+        where = [
+            "redis-server",
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self._socket),
+            "--dir",
+            str(self._folder),
+        ]
         kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-        self._server = subprocess.Popen([binary, *where, *kept], stdout=subprocess.DEVNULL)
+        self._server = subprocess.Popen([*where, *kept], stdout=subprocess.DEVNULL)
         import redis
 
         until = time.monotonic() + _READY_SECONDS

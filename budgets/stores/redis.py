@@ -45,12 +45,9 @@ class RedisStore:
         where = read_address(address)
         self._redis = RedisConnection(where)
         self._drive = self._redis.drive
-        runs = self._redis.runs
         self._journal = JournalFile(where.journal) if where.journal else None
         self._memories = Memories(self._journal, clock)
-        self._verbs = RedisVerbs(
-            where, self._memories, clock=clock, generation=lambda: runs.generation
-        )
+        self._verbs = RedisVerbs(where, self._memories, self._redis, clock=clock)
         self._tasks = RedisTasks(self._verbs)
 
     @property

@@ -14,7 +14,7 @@ from agentkit.budgets.errors import StoreError
 
 Durability = Literal["warn", "require", "ignore"]
 NewOrgs = Literal["create", "refuse"]
-AfterRestart = Literal["trust", "wait"]
+AfterRestart = Literal["auto", "trust", "wait"]
 
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _CLIENT_OPTIONS = frozenset({"db", "username", "password", *_TLS_OPTIONS})
@@ -35,9 +35,10 @@ class RedisAddress:
     url: str
     durability: Durability = "warn"
     new_orgs: NewOrgs = "create"
-    after_restart: AfterRestart = "trust"
+    after_restart: AfterRestart = "auto"
     """`wait` closes every org for `wait_seconds` when the server was started again, so that each
-    process can say what it saw before anything is granted."""
+    process can say what it saw before anything is granted; `trust` does not; `auto` waits unless
+    the server keeps every change."""
     journal: Path | None = None
     wait_seconds: float = 60.0
     """How long an org stays closed after a loss, at least: the lease of an ordinary call."""
@@ -57,7 +58,7 @@ def read_address(address: str) -> RedisAddress:
         raise _unreadable("cannot be read") from None
     durability = options.pop("durability", "warn")
     new_orgs = options.pop("new_orgs", "create")
-    after_restart = options.pop("after_restart", "trust")
+    after_restart = options.pop("after_restart", "auto")
     journal = options.pop("journal", None)
     cluster = options.pop("cluster", "no")
     unknown = sorted(set(options) - _CLIENT_OPTIONS)
@@ -92,6 +93,30 @@ def risks_of(settings: Mapping[str, str | None]) -> tuple[str, ...]:
         elif value not in safe:
             risks.append(f"{setting} is {value!r}: {consequence}; set it to {min(safe)!r}")
     return tuple(risks)
+
+
+def waits_after_restart(
+    address: RedisAddress, settings: Mapping[str, str | None], replicas: int | None
+) -> bool:
+    """True where a server that was started again may know less than it had answered.
+
+    A log that is on the disk before each answer loses nothing, unless a replica takes over that
+    was behind. `replicas` is how many there are; None where that cannot be read.
+    """
+    if address.after_restart != "auto":
+        return address.after_restart == "wait"
+    kept = settings.get("appendonly") == "yes" and settings.get("appendfsync") == "always"
+    return address.durability != "ignore" and not (kept and replicas == 0)
+
+
+def read_replicas(info: Callable[[], Any]) -> int | None:
+    """How many replicas `INFO replication` tells of, on all nodes; None where it is forbidden."""
+    try:
+        answer = info()
+    except ResponseError:
+        return None
+    nodes = answer.values() if any(isinstance(v, dict) for v in answer.values()) else [answer]
+    return sum(int(dict(node).get("connected_slaves", 1)) for node in nodes)
 
 
 def read_settings(config_get: Callable[[str], Any]) -> dict[str, str | None]:
@@ -153,6 +178,6 @@ def _unreadable(what: str) -> StoreError:
     return StoreError(
         f"the ledger's Redis address {what}; write 'redis://host:6379/0', 'rediss://...' or "
         "'unix:///path.sock', with ?durability=warn, require or ignore, journal=/path/file.db, "
-        "new_orgs=create or refuse, after_restart=trust or wait, wait_seconds=60 or cluster=yes "
-        "if you like"
+        "new_orgs=create or refuse, after_restart=auto, trust or wait, wait_seconds=60 or "
+        "cluster=yes if you like"
     )

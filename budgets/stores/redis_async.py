@@ -31,10 +31,12 @@ from agentkit.budgets.store import Account, Denial, Grant, Settlement
 from agentkit.budgets.stores.redis_address import (
     RedisAddress,
     read_address,
+    read_replicas,
     read_settings,
     refuse_former,
     refuse_or_tell,
     risks_of,
+    waits_after_restart,
 )
 from agentkit.budgets.stores.redis_connection import (
     Runs,
@@ -70,6 +72,7 @@ class AsyncRedisConnection:
     def __init__(self, address: RedisAddress) -> None:
         self.address = address
         self.runs = Runs()
+        self.waits = waits_after_restart(address, {}, None)
         self._closed = False
         self._client = _client(address, _meeting(self.runs))
 
@@ -86,7 +89,14 @@ class AsyncRedisConnection:
                     told[name] = await self._client.config_get(name)
                 except ResponseError as error:
                     told[name] = error
-        risks = risks_of(read_settings(lambda name: _answer(told[name])))
+            try:
+                replication: Any = await self._client.info("replication")
+            except ResponseError as error:
+                replication = error
+        settings = read_settings(lambda name: _answer(told[name]))
+        replicas = read_replicas(lambda: _answer(replication))
+        self.waits = waits_after_restart(self.address, settings, replicas)
+        risks = risks_of(settings)
         refuse_or_tell(self.address, risks)
         for risk in risks:
             _log.warning("the ledger at %s: %s", self.address.where, risk)
@@ -174,10 +184,7 @@ class AsyncRedisStore:
         self._redis = AsyncRedisConnection(where)
         self._drive = self._redis.drive
         self._journal = JournalFile(where.journal) if where.journal else None
-        runs = self._redis.runs
-        self._verbs = RedisVerbs(
-            where, Memories(self._journal, clock), clock=clock, generation=lambda: runs.generation
-        )
+        self._verbs = RedisVerbs(where, Memories(self._journal, clock), self._redis, clock=clock)
         self._tasks = RedisTasks(self._verbs)
 
     @property

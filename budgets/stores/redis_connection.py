@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,10 +18,12 @@ from agentkit.budgets.stores.redis_address import (
     CLOSED_AT_ONCE,
     RedisAddress,
     advice,
+    read_replicas,
     read_settings,
     refuse_former,
     refuse_or_tell,
     risks_of,
+    waits_after_restart,
 )
 from agentkit.budgets.stores.redis_script import (
     FORMER,
@@ -80,11 +82,12 @@ class RedisConnection:
         self._client = _client(address, _meeting(self.runs, alone=not address.cluster))
         self._execute = self._client.execute_command
         self.risks: tuple[str, ...] = ()
+        self.waits = waits_after_restart(address, {}, None)
         try:
             with failing(address):
                 refuse_former(address, self._execute("EXISTS", FORMER))
                 if address.durability != "ignore":
-                    self.risks = risks_of(self._settings())
+                    self.risks, self.waits = self._look()
             refuse_or_tell(address, self.risks)
         except StoreError:
             self.close()
@@ -151,9 +154,12 @@ class RedisConnection:
         if self._closed:
             raise StoreError(f"the ledger at {self.address.where} is closed")
 
-    def _settings(self) -> Mapping[str, str | None]:
+    def _look(self) -> tuple[tuple[str, ...], bool]:
+        """How the server may forget, and whether it may have when it was started again."""
         nodes = {"target_nodes": "primaries"} if self.address.cluster else {}
-        return read_settings(lambda setting: self._client.config_get(setting, **nodes))
+        settings = read_settings(lambda setting: self._client.config_get(setting, **nodes))
+        replicas = read_replicas(lambda: self._client.info("replication", **nodes))
+        return risks_of(settings), waits_after_restart(self.address, settings, replicas)
 
 
 def _meeting(runs: Runs, *, alone: bool) -> Callable[[Any], None]:

@@ -184,6 +184,7 @@ class OrgMemory:
         """What to bring back, in parts: how many scopes, then scopes and reservations."""
         with self._lock:
             scopes, holds = list(self.scopes.items()), list(self.holds.items())
+            pending = set(self.pending)
         now = self.clock()
         parts: list[tuple[int, list[Argument]]] = []
         for start in range(0, len(scopes), size):
@@ -198,7 +199,8 @@ class OrgMemory:
         for start in range(0, len(holds), size):
             rows = []
             for name, hold in holds[start : start + size]:
-                rows += (name, max(0, int((hold.until - now) * 1000)), hold.packed)
+                packed = b"p" + hold.packed[1:] if name in pending else hold.packed
+                rows += (name, max(0, int((hold.until - now) * 1000)), packed)
             parts.append((0, rows))
         return parts or [(0, [])]
 

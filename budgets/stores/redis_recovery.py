@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from agentkit.budgets.amount import NOTHING
 from agentkit.budgets.errors import BudgetStateLost, StoreError
 from agentkit.budgets.loss import OnLoss, StateLoss
+from agentkit.budgets.stores.redis_connection import Runs
 from agentkit.budgets.stores.redis_memory import OrgMemory
 from agentkit.budgets.stores.redis_record import amount_of_packed
 from agentkit.budgets.stores.redis_script import (
@@ -50,22 +51,34 @@ class _Examined(NamedTuple):
     found: int
 
 
+class Connection(Protocol):
+    """What is known of the server."""
+
+    @property
+    def runs(self) -> Runs:
+        """Which run of it this process talks to."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """True where an org is closed for a while after each start of it."""
+        ...
+
+
 class Recovery:
     """Compares an org with what this process remembers of it, and brings back what is missing."""
 
     def __init__(
         self,
+        connection: Connection,
         *,
         wait_seconds: float,
-        wait_after_restart: bool,
         now: Callable[[], str],
-        generation: Callable[[], int],
     ) -> None:
         self.on_loss: OnLoss | None = None
+        self._connection = connection
         self._wait_ms = int(wait_seconds * 1000)
-        self._wait_after_restart = int(wait_after_restart)
         self._now = now
-        self._generation = generation
 
     def compare(
         self, memory: OrgMemory, *, granting: bool = False, doubt: bool = False
@@ -76,7 +89,7 @@ class Recovery:
         something missing which an earlier look did not.
         """
         for _ in range(_ROUNDS):
-            generation = self._generation()
+            generation = self._connection.runs.generation
             answer = yield from self._examine(memory, doubt)
             if answer is None:
                 continue
@@ -115,10 +128,10 @@ class Recovery:
             return None
         if answer[0] == b"CREATED":
             yield Commands((("SADD", ORGS, memory.org), ("SADD", OPENED, memory.org)))
-            memory.adopt(answer[1], fresh.encode() * 2, self._generation())
+            memory.adopt(answer[1], fresh.encode() * 2, self._connection.runs.generation)
         elif answer[0] == b"REOPENED":
             lineage = fresh.encode() + memory.lineage
-            memory.adopt(answer[1], lineage, self._generation())
+            memory.adopt(answer[1], lineage, self._connection.runs.generation)
             yield from self._refresh(memory)
         orphaned = amount_of_packed(answer[2]) if answer[0] == b"REOPENED" else NOTHING
         loss = StateLoss(
@@ -138,7 +151,7 @@ class Recovery:
         known = 0 if memory.seen else (yield from one("SISMEMBER", OPENED, memory.org))
         lineage = memory.lineage if memory.seen else b""
         told = (self._now(), lineage, int(memory.seq), secrets.token_hex(8), known)
-        ways = (self._wait_ms, int(doubt), self._wait_after_restart)
+        ways = (self._wait_ms, int(doubt), int(self._connection.waits))
         answer: Any = yield Script("examine", memory.org, (*told, *ways))
         if answer == TROUBLE:
             return None

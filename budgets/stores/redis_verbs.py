@@ -36,7 +36,7 @@ from agentkit.budgets.stores.redis_record import (
     settlement_of,
     state_of,
 )
-from agentkit.budgets.stores.redis_recovery import Recovery
+from agentkit.budgets.stores.redis_recovery import Connection, Recovery
 from agentkit.budgets.stores.redis_script import (
     OPENED,
     ORGS,
@@ -64,20 +64,15 @@ class RedisVerbs:
         self,
         address: RedisAddress,
         memories: Memories,
+        connection: Connection,
         *,
         clock: Callable[[], float] | None,
-        generation: Callable[[], int],
     ) -> None:
         self._address = address
         self._memories = memories
         self._clock = clock
-        self._generation = generation
-        self.recovery = Recovery(
-            wait_seconds=address.wait_seconds,
-            wait_after_restart=address.after_restart == "wait",
-            now=self.now,
-            generation=generation,
-        )
+        self._runs = connection.runs
+        self.recovery = Recovery(connection, wait_seconds=address.wait_seconds, now=self.now)
         self._orgs: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -260,7 +255,7 @@ class RedisVerbs:
         None where there is no such org.
         """
         answer: Any = TROUBLE
-        if memory.generation == self._generation():
+        if memory.generation == self._runs.generation:
             answer = yield self._script(verb, memory, arguments)
             if type(answer) is bytes and answer != TROUBLE:
                 return answer
@@ -332,7 +327,7 @@ class RedisVerbs:
         answer: bytes = yield Script("scope", memory.org, ("", epoch, *arguments))
         if answer != TROUBLE:
             yield Commands((("SADD", ORGS, memory.org), ("SADD", OPENED, memory.org)))
-            memory.adopt(answer[1:25], epoch.encode() * 2, self._generation())
+            memory.adopt(answer[1:25], epoch.encode() * 2, self._runs.generation)
         return answer
 
     def _end(

@@ -30,6 +30,7 @@ from agentkit.budgets.conformance import ManualClock
 from agentkit.budgets.loss import StateLoss
 from agentkit.budgets.store import Denial, Grant
 from agentkit.budgets.stores.redis import RedisStore
+from agentkit.budgets.stores.redis_address import read_address, waits_after_restart
 from agentkit.budgets.stores.redis_script import Script, Verb
 from tests.budgets.redis_server import BINARY, RedisServer
 
@@ -243,6 +244,46 @@ def test_restart_can_be_made_to_wait(server: RedisServer) -> None:
     workers.clock.now_seconds += _WAIT_SECONDS
     assert isinstance(_reserve(store, "next", 9), Denial)
     workers.close()
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "always"])
+def test_restart_of_a_server_that_may_forget_waits_by_default(
+    server: RedisServer, fsync: str
+) -> None:
+    server.ask("CONFIG", "SET", "appendfsync", fsync)
+    workers = Workers(server, "&durability=warn")
+    store = workers.open()
+    store.put_scope(Scope(path="acme", limits=Limits(nusd=10)))
+    store.ensure_scopes(_CHAIN)
+    server.kill()
+    server.start()
+    refused = False
+    try:
+        _reserve(store, "next", 9)
+    except BudgetStateLost:
+        refused = True
+    workers.close()
+    assert refused is (fsync == "everysec")
+
+
+@pytest.mark.parametrize(
+    ("options", "appendfsync", "replicas", "waits"),
+    [
+        ("durability=require", "always", 0, False),
+        ("durability=require", "everysec", 0, True),
+        ("durability=warn", "always", 1, True),
+        ("durability=warn", None, None, True),
+        ("durability=ignore", None, None, False),
+        ("durability=ignore&after_restart=wait", None, None, True),
+        ("after_restart=trust", "everysec", 1, False),
+    ],
+)
+def test_what_is_asked_after_a_restart_follows_from_what_the_server_keeps(
+    options: str, appendfsync: str | None, replicas: int | None, waits: bool
+) -> None:
+    settings = {"appendonly": appendfsync and "yes", "appendfsync": appendfsync}
+    address = read_address(f"redis://host/0?{options}")
+    assert waits_after_restart(address, settings, replicas) is waits
 
 
 def test_restart_that_lost_nothing_goes_on(

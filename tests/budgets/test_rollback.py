@@ -22,6 +22,12 @@ def test_story_of_a_cut_log_and_lost_keys() -> None:
     assert report["first_violations"] == {}
 
 
+def test_story_of_a_call_that_ended_in_one_recovery_and_was_brought_back_late_in_the_next() -> None:
+    """A seed that found its end counted twice: below what was billed."""
+    report = roll_back(range(63, 64), ways=Ways(overlapping=True))
+    assert report["first_violations"] == {}
+
+
 def test_nothing_stays_held_when_workers_die_too() -> None:
     report = roll_back(range(8), ways=Ways(deaths=True))
     assert report["first_violations"] == {}

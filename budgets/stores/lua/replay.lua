@@ -3,7 +3,9 @@
 -- of the lease, and hold, for each reservation. Counts what the server lost, each of it once: the sums
 -- of a scope by how far the newest copy of it is ahead of what is counted already, so that order and
 -- repetition do not matter; a reservation by its id. A caller that comes when the org is open again is
--- late: all that it held is charged. Answers 'P', epoch and seq, and how many of each were taken.
+-- late: all that it held is charged. A hold in state 'p' was ended in an epoch of recovery, and the end
+-- follows: where it is unknown here and late, that end may be counted already, and changes nothing.
+-- Answers 'P', epoch and seq, and how many of each were taken.
 local KEPT_SECONDS = 7 * 86400
 local RANK = { h = 0, r = 1, f = 1, s = 2 }
 local NOTHING = string.rep('\0', 72)
@@ -127,6 +129,8 @@ local function charge_open(hold)
 end
 
 local function take_hold(id, left, hold)
+  local pending = sub(hold, 1, 1) == 'p'
+  if pending then hold = 'h' .. sub(hold, 2) end
   local stop = string.find(hold, '\n\n', 67, true)
   local lines = string.gsub(sub(hold, 67, stop), '([^\t]*)\t%d+ ([^\n]*\n)', function(path, key)
     local record = call('HGET', SCOPES, path)
@@ -147,7 +151,7 @@ local function take_hold(id, left, hold)
     open = open - 1
     if late then charge_open(known) end
   end
-  if state == 'h' then hold = 'f' .. sub(hold, 2, 34) .. sub(hold, 3, 34) .. sub(hold, 67) end
+  if state == 'h' then hold = (pending and 's' or 'f') .. sub(hold, 2, 34) .. sub(hold, 3, 34) .. sub(hold, 67) end
   call('SET', key, hold, 'EX', KEPT_SECONDS)
   taken[2] = taken[2] + 1
 end
