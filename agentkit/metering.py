@@ -27,6 +27,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential_jitter
 
+from agentkit.batch.waiting import deadline_of
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.errors import PriceUnknown
 from agentkit.budgets.journal import CallRecord, CallStatus, Lever, PaidResponse, Purpose
@@ -115,7 +116,13 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
         known = yield Blocking(partial(replayed, task, call), blocking)
         if known is not None:
             return known
-    plan = _plan(task, call)
+    plan = plan_of(task, call)
+    if deadline_of(task) is not None:
+        from agentkit.batch.call import batched_call
+
+        outcome: tuple[Reply, CallRecord] | None = yield from batched_call(task, call, plan)
+        if outcome is not None:
+            return outcome
     attempt = 1
     while True:
         hold = task.hold_landing_call if plan.purpose == "landing" else task.hold_call
@@ -139,7 +146,7 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
             attempt += 1
             yield Pause(wait)
             continue
-        record = yield Blocking(partial(_settle, task, held, call, reply), blocking)
+        record = yield Blocking(partial(settle_reply, task, held, call, reply), blocking)
         return reply, record
 
 
@@ -215,7 +222,7 @@ class StreamedCall:
             await adrive(self._ending(error))
 
     def _reserve(self) -> Work[HeldCall]:
-        plan = _plan(self._task, self._call)
+        plan = plan_of(self._task, self._call)
         held: HeldCall = yield Blocking(
             partial(self._task.hold_call, plan), self._task.ledger.store.blocking
         )
@@ -268,7 +275,8 @@ def message_of(reply: Reply) -> AIMessage:
     return reply
 
 
-def _plan(task: Task, call: Call) -> CallPlan:
+def plan_of(task: Task, call: Call) -> CallPlan:
+    """The call as the ledger needs to know it. Raises PriceUnknown and PromptTooLong."""
     tier = call.tier
     check_billing(call.kwargs)
     price = _priced(task, tier)
@@ -323,7 +331,8 @@ def _seconds_left(task: Task, call: Call) -> float | None:
     return None if left is None else max(0.05, left)
 
 
-def _settle(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRecord:
+def settle_reply(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRecord:
+    """Charge what an answer took, judge it, and write its record."""
     message = message_of(reply)
     review = call.review(message) if call.review is not None else Review()
     usage = usage_of(message, cache_write=held.plan.cache_write)

@@ -45,13 +45,25 @@ def kept_response(task: Task, call: Call, call_id: str, message: AIMessage) -> P
     """What is stored of an answer; None where the task keeps none."""
     if not task.keeps_responses:
         return None
-    kind, payload = _SERIALIZER.dumps_typed(message)
     return PaidResponse(
         task_id=task.task_id,
         call_id=call_id,
         fingerprint=fingerprint(call),
-        payload=kind.encode() + b"\n" + payload,
+        payload=packed(message),
     )
+
+
+def packed(message: AIMessage) -> bytes:
+    """An answer as it is stored."""
+    kind, payload = _SERIALIZER.dumps_typed(message)
+    return kind.encode() + b"\n" + payload
+
+
+def unpacked(stored: bytes) -> AIMessage | None:
+    """An answer read back; None where it is none."""
+    kind, _, payload = stored.partition(b"\n")
+    message = _SERIALIZER.loads_typed((kind.decode(), payload))
+    return message if isinstance(message, AIMessage) else None
 
 
 def replayed(task: Task, call: Call) -> tuple[AIMessage, CallRecord] | None:
@@ -61,9 +73,8 @@ def replayed(task: Task, call: Call) -> tuple[AIMessage, CallRecord] | None:
     kept = task.take_response(fingerprint(call))
     if kept is None:
         return None
-    kind, _, payload = kept.payload.partition(b"\n")
-    message = _SERIALIZER.loads_typed((kind.decode(), payload))
-    if not isinstance(message, AIMessage):
+    message = unpacked(kept.payload)
+    if message is None:
         return None
     record = task.recover_call(kept.call_id, usage_of(message), call.tier.name, call.tier.provider)
     if record is None:

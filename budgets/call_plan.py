@@ -21,7 +21,8 @@ class CallPlan:
     `wanted_output_tokens` is clamped to what the limits allow, but not below
     `least_output_tokens`: then the call is denied. `dearest` is the price of the dearest tier that
     the call could have gone to, which says what routing saves; `spared` are the input tokens that
-    each lever left out.
+    each lever left out. `live` is the price at which a call that goes by batch would be billed at
+    once.
     """
 
     price: Price
@@ -40,6 +41,7 @@ class CallPlan:
     escalation: str | None = None
     dearest: Price | None = None
     spared: Mapping[Lever, int] = field(default_factory=dict[Lever, int])
+    live: Price | None = None
     lease_seconds: float = LEASE_SECONDS
     fingerprint: str = ""
 

@@ -30,6 +30,8 @@ class Savings:
         saved: dict[Lever, int] = {"prompt_cache": saved_by_prompt_cache(plan.price, usage)}
         if plan.purpose == "summary":
             saved["summary"] = -cost_nusd
+        if plan.live is not None:
+            saved["batch"] = plan.live.cost_nusd(usage) - cost_nusd
         if plan.dearest is not None and plan.dearest != plan.price:
             saved["routing"] = saved_by_routing(
                 plan.dearest,

@@ -28,6 +28,7 @@ from agentkit.budgets.errors import CallLost, StoreError
 from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget, facts
 from agentkit.budgets.extension import extended_limits
 from agentkit.budgets.heartbeat import Heartbeat
+from agentkit.budgets.holding import is_waiting
 from agentkit.budgets.journal import LOST_CALL, CallRecord, EventRecord, PaidResponse, TaskRecord
 from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
 from agentkit.budgets.loss import NoticesLoss, StateLoss
@@ -36,7 +37,16 @@ from agentkit.budgets.owed import OwingStore
 from agentkit.budgets.price import PriceBook
 from agentkit.budgets.purse import Purse, is_purse, purse_chain, purse_of
 from agentkit.budgets.scope import Scope, Window, scope_chain
-from agentkit.budgets.store import Account, Change, Denial, Grant, Settlement, Store, denied
+from agentkit.budgets.store import (
+    Account,
+    Change,
+    Denial,
+    Grant,
+    RenewsMany,
+    Settlement,
+    Store,
+    denied,
+)
 from agentkit.budgets.stores import open_store
 from agentkit.budgets.task import LANDING_SUFFIX, Task, new_id
 from agentkit.budgets.usage import Usage
@@ -253,6 +263,15 @@ class Ledger:
         """Extend a lease from now; False where it is no longer held."""
         return self.store.renew(reservation_id, lease_seconds=lease_seconds, dispatched=dispatched)
 
+    def renew_all(self, reservation_ids: Sequence[str], *, lease_seconds: float) -> set[str]:
+        """Mark many as sent, their leases extended from now; gives those no longer held."""
+        store = self.store if self._owing is None else self._owing.behind
+        if isinstance(store, RenewsMany):
+            return store.renew_all(reservation_ids, lease_seconds=lease_seconds)
+        return {
+            each for each in reservation_ids if not self.renew(each, lease_seconds=lease_seconds)
+        }
+
     def settle(
         self,
         reservation_id: str,
@@ -350,7 +369,8 @@ class Ledger:
         """Charge what a dead process of `task` left open; its answer, if stored, corrects it."""
         for reservation_id, worst, _ in self.store.held():
             own = reservation_id.startswith(f"{task.task_id}.")
-            if own and not _is_landing(reservation_id) and not is_purse(reservation_id):
+            kept = _is_landing(reservation_id) or is_purse(reservation_id)
+            if own and not kept and not is_waiting(reservation_id):
                 call = _lost_call(reservation_id, worst, task)
                 self.forfeit(reservation_id, worst, call=call)
 

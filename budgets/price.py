@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
@@ -33,6 +33,7 @@ _TOKEN_KEYS = (
     "output_mtok",
     "output_reasoning_mtok",
 )
+_IN_BATCH = {"processing": "batch"}
 _LOCAL_PROVIDERS = frozenset({"local", "llama.cpp"})
 
 
@@ -45,6 +46,16 @@ class Rates:
     cache_write_5m: int
     cache_write_1h: int
     output: int
+
+    def halved(self) -> Rates:
+        """Half of each, rounded up."""
+        return Rates(
+            input=-(-self.input // 2),
+            cache_read=-(-self.cache_read // 2),
+            cache_write_5m=-(-self.cache_write_5m // 2),
+            cache_write_1h=-(-self.cache_write_1h // 2),
+            output=-(-self.output // 2),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +122,11 @@ class Price:
                 least = tokens
         return None if least is None else max(least, -1)
 
+    def halved(self) -> Price:
+        """Half of each rate: what batches cost at OpenAI and Anthropic (November 2026)."""
+        bands = tuple((start, rates.halved()) for start, rates in self.bands)
+        return replace(self, bands=bands)
+
     def _rates_at(self, input_tokens: int) -> Rates:
         rates = self.bands[0][1]
         for start, band in self.bands[1:]:
@@ -144,31 +160,41 @@ class PriceBook:
         """Prices of `snapshot`, by default the table that is installed, after the `overrides`."""
         self._overrides = tuple(overrides)
         self._snapshot = snapshot
-        self._compiled: dict[tuple[str, str], tuple[Price, float | None]] = {}
+        self._compiled: dict[tuple[str, str, bool], tuple[Price, float | None]] = {}
         self._lock = threading.Lock()
 
     def price(self, model: str, provider: str) -> Price:
         """The price of `model` today; compiled at its first use."""
-        key = (model, provider)
+        return self._price(model, provider, in_batch=False)
+
+    def batch_price(self, model: str, provider: str) -> Price:
+        """The price of `model` in a batch: what the table says, else half of what it costs live."""
+        return self._price(model, provider, in_batch=True)
+
+    def _price(self, model: str, provider: str, *, in_batch: bool) -> Price:
+        key = (model, provider, in_batch)
         compiled = self._compiled.get(key)
         if compiled is not None and (compiled[1] is None or time.monotonic() < compiled[1]):
             return compiled[0]
         with self._lock:
-            price, conditional = self._compile(model, provider)
+            price, conditional = self._compile(model, provider, in_batch)
             until = time.monotonic() + _RECOMPILE_SECONDS if conditional else None
             self._compiled[key] = (price, until)
             return price
 
-    def _compile(self, model: str, provider: str) -> tuple[Price, bool]:
+    def _compile(self, model: str, provider: str, in_batch: bool) -> tuple[Price, bool]:
         for override in self._overrides:
             if override.matches(model, provider):
-                return override.price(model, provider), False
+                price = override.price(model, provider)
+                return price.halved() if in_batch else price, False
         if provider in _LOCAL_PROVIDERS:
             return Price(model=model, provider=provider, state="free", source="free"), False
-        return _from_table(model, provider, self._snapshot)
+        return _from_table(model, provider, self._snapshot, in_batch)
 
 
-def _from_table(model: str, provider: str, snapshot: DataSnapshot | None) -> tuple[Price, bool]:
+def _from_table(
+    model: str, provider: str, snapshot: DataSnapshot | None, in_batch: bool
+) -> tuple[Price, bool]:
     """The table's price and whether it depends on the time of the request."""
     from genai_prices.data_snapshot import get_snapshot
 
@@ -180,7 +206,8 @@ def _from_table(model: str, provider: str, snapshot: DataSnapshot | None) -> tup
         return Price(model=model, provider=provider, state="unknown", source="unknown"), False
     now = datetime.now(tz=UTC)
     prices = info.get_prices(now)
-    bands = _bands(prices)
+    told = info.get_prices(now, _IN_BATCH) if in_batch else prices
+    bands = _bands(told)
     if not bands:
         return Price(model=model, provider=provider, state="unknown", source="unknown"), False
     price = Price(
@@ -194,7 +221,9 @@ def _from_table(model: str, provider: str, snapshot: DataSnapshot | None) -> tup
         priced_on=now.date(),
         context_window=info.context_window,
     )
-    return price, isinstance(info.prices, list)
+    if in_batch and told.__dict__ == prices.__dict__:
+        price = price.halved()
+    return price, in_batch or isinstance(info.prices, list)
 
 
 def _bands(prices: ModelPrice) -> tuple[tuple[int, Rates], ...]:

@@ -7,7 +7,7 @@ scopes that it touches. `agentkit.budgets.conformance.check` runs the suite for 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from agentkit.budgets.amount import NOTHING, Amount, Limits
 from agentkit.budgets.errors import BudgetExceeded, Dimension
@@ -234,6 +234,15 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class RenewsMany(Protocol):
+    """A store that renews many leases at the cost of one."""
+
+    def renew_all(self, reservation_ids: Sequence[str], *, lease_seconds: float) -> set[str]:
+        """Mark many as sent; gives those that are no longer held."""
         ...
 
 

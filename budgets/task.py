@@ -28,6 +28,7 @@ from agentkit.budgets.event import (
     told,
 )
 from agentkit.budgets.extension import extended_limits, extended_seconds
+from agentkit.budgets.holding import hold_clamped, waiting_id
 from agentkit.budgets.journal import (
     CallRecord,
     CallStatus,
@@ -50,7 +51,6 @@ LANDING_SUFFIX = ".landing"
 _LANDING_LEASE_SECONDS = 3600.0
 _LANDING_SHARE_OF_SECONDS = 0.1
 _LONGEST_LANDING_SECONDS = 15.0
-_CLAMP_ROUNDS = 8
 _CACHE_LEASE_SECONDS = 60.0
 
 
@@ -349,29 +349,38 @@ class Task:
         """
         self.check_deadline(landing=plan.purpose == "landing")
         index, call_id = self._next_call()
-        output = plan.wanted_output_tokens
-        denial: Denial | None = None
-        for _ in range(_CLAMP_ROUNDS):
-            answer = self.ledger.try_reserve(
-                call_id,
-                plan.worst(output),
-                self._chain,
-                lease_seconds=plan.lease_seconds,
-                fingerprint=plan.fingerprint,
+        held, output = hold_clamped(self.ledger, call_id, plan, self._chain, self.room)
+        return self._held(call_id, index, plan, held.worst, output)
+
+    def hold_waiting(self, plan: CallPlan, name: str) -> HeldCall:
+        """Hold a call that waits for a batch, as money kept for later until it is sent.
+
+        The same `name` again takes up what is held, in another process too. Raises as `hold_call`.
+        """
+        self.check_deadline()
+        index, _ = self._next_call()
+        for run in itertools.count(1):
+            call_id = waiting_id(self.task_id, name if run == 1 else f"{name}.{run}")
+            held, output = hold_clamped(
+                self.ledger, call_id, plan, self._chain, self.room, dispatched=False
             )
-            if not isinstance(answer, Denial):
-                return self._held(call_id, index, plan, answer.worst, output)
-            denial = answer
-            affordable = plan.affordable_output(self.room())
-            if affordable is not None and affordable < plan.least_output_tokens:
-                break
-            output = output if affordable is None else min(output, affordable)
-        if denial is None:
-            raise AssertionError("unreachable: at least one round was tried")
-        least = plan.worst(plan.least_output_tokens)._asdict()[denial.dimension]
-        denial = denial._replace(asked=max(least, denial.available + 1))
-        self.ledger.announce_breach(denial)
-        raise denied(denial)
+            if held.state == "held":
+                return self.waiting_call(call_id, index, plan, held.worst, output)
+        raise AssertionError("unreachable: the count of runs has no end")
+
+    def waiting_call(
+        self, call_id: str, index: int, plan: CallPlan, worst: Amount, output: int
+    ) -> HeldCall:
+        """A call that is held already; its lease is the batch's, and no process renews it."""
+        return HeldCall(
+            call_id=call_id,
+            index=index,
+            plan=plan,
+            worst=worst,
+            max_output_tokens=output,
+            started_at=self.ledger.clock(),
+            started_clock=time.perf_counter(),
+        )
 
     def hold_landing_call(self, plan: CallPlan) -> HeldCall:
         """Turn the landing reserve into the call for the final answer; it can be used once."""
@@ -567,15 +576,7 @@ class Task:
     def _held(
         self, call_id: str, index: int, plan: CallPlan, worst: Amount, output: int
     ) -> HeldCall:
-        held = HeldCall(
-            call_id=call_id,
-            index=index,
-            plan=plan,
-            worst=worst,
-            max_output_tokens=output,
-            started_at=self.ledger.clock(),
-            started_clock=time.perf_counter(),
-        )
+        held = self.waiting_call(call_id, index, plan, worst, output)
         self.ledger.heartbeat.begin(call_id, held, lease_seconds=plan.lease_seconds)
         return held
 

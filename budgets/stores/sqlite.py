@@ -73,6 +73,7 @@ class SqliteStore:
         if synchronous not in ("FULL", "NORMAL"):
             raise StoreError(f"synchronous={synchronous!r}: use FULL or NORMAL")
         self._path = Path(path)
+        self.synchronous = synchronous
         self._clock = clock
         self._lock = threading.Lock()
         self._closed = False
@@ -212,6 +213,20 @@ class SqliteStore:
                 (self._clock() + lease_seconds, dispatched, reservation_id),
             )
             return changed.rowcount == 1
+
+    def renew_all(self, reservation_ids: Sequence[str], *, lease_seconds: float) -> set[str]:
+        """Mark many as sent, in one transaction; gives those that are no longer held."""
+        until = self._clock() + lease_seconds
+        with self._write() as db:
+            return {
+                each
+                for each in reservation_ids
+                if not db.execute(
+                    "UPDATE reservation SET lease_until = ?, dispatched = 1 "
+                    "WHERE id = ? AND state = 'held'",
+                    (until, each),
+                ).rowcount
+            }
 
     def settle(
         self,

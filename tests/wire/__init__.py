@@ -1,5 +1,6 @@
 """Scripted providers on loopback that speak the OpenAI and the Anthropic wire protocol."""
 
+from tests.wire.batch_rules import BatchRules
 from tests.wire.bill import Bill, BilledRequest, Total, WireUsage
 from tests.wire.fault import EVERY_KIND, QUICK_KINDS, UNBILLED_KINDS, Fault, FaultKind, Faults
 from tests.wire.model import DEFAULT_MODELS, WireModel
@@ -23,6 +24,7 @@ __all__ = [
     "EVERY_KIND",
     "QUICK_KINDS",
     "UNBILLED_KINDS",
+    "BatchRules",
     "Bill",
     "BilledRequest",
     "Fault",

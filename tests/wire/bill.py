@@ -24,6 +24,10 @@ class Rates:
     cache_write_5m: Decimal = Decimal(0)
     cache_write_1h: Decimal = Decimal(0)
 
+    def halved(self) -> Rates:
+        """Half of each: the price of a batch."""
+        return Rates(**{part.name: getattr(self, part.name) / 2 for part in fields(self)})
+
 
 def rates(
     plain_input: str, output: str, cache_read: str, write_5m: str = "0", write_1h: str = "0"
@@ -84,7 +88,10 @@ def cost_nusd(usage: WireUsage, price: Rates) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BilledRequest:
-    """One billed request; `delivered_usage` says whether the client was sent the whole usage."""
+    """One billed request; `delivered_usage` says whether the client was sent the whole usage.
+
+    `custom_id` names a request of a batch.
+    """
 
     id: str
     path: str
@@ -94,6 +101,7 @@ class BilledRequest:
     cost_nusd: int
     delivered_usage: bool
     fault: FaultKind | None = None
+    custom_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

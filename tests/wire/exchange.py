@@ -77,10 +77,10 @@ class Exchange:
             return self._generate(_ENDPOINTS[path], body, headers, request_id)
         except Refusal as refusal:
             self.refusals[refusal.status] += 1
-            return _refuse(refusal, protocol, request_id)
+            return refuse(refusal, protocol, request_id)
         except Exception as error:  # noqa: BLE001 - a defect of a script, shown at the end
             self.errors.append(error)
-            return _refuse(Refusal("The script failed.", status=500), protocol, request_id)
+            return refuse(Refusal("The script failed.", status=500), protocol, request_id)
 
     def models(self, headers: Mapping[str, str]) -> Transmission:
         """The response to `GET /v1/models`, Anthropic's if it names a version of that."""
@@ -88,13 +88,49 @@ class Exchange:
         try:
             self._check_key(protocol, headers)
         except Refusal as refusal:
-            return _refuse(refusal, protocol, "")
+            return refuse(refusal, protocol, "")
         names = [each.snapshot for each in self._settings.models if each.protocol == protocol]
         if protocol == "openai":
             entries = [{"id": name, "object": "model", "owned_by": "scripted"} for name in names]
             return send_json({"object": "list", "data": entries})
         entries = [{"type": "model", "id": name, "display_name": name} for name in names]
         return send_json({"data": entries, "has_more": False})
+
+    def process(self, path: str, body: Json, custom_id: str) -> tuple[int, dict[str, object]]:
+        """The status and response of one request of a batch, billed at half the price."""
+        endpoint = _ENDPOINTS[path]
+        request_id = f"{next(self._ids):024x}"
+        try:
+            model = self._model(endpoint, endpoint.model_name(body))
+            request = endpoint.read(body, model)
+            prompt = endpoint.measure(request, model, self._office)
+            _check_window(request, model, prompt)
+            attempt, step = self._seen.note(request, shown=True)
+            reply = self._settings.script(replace(request, attempt=attempt, step=step))
+        except Refusal as refusal:
+            self.refusals[refusal.status] += 1
+            return refusal.status, refusal.body(endpoint.protocol, f"req_{request_id}")
+        except Exception as error:  # noqa: BLE001 - a defect of a script, shown at the end
+            self.errors.append(error)
+            return 500, Refusal("The script failed.", status=500).body(endpoint.protocol, "")
+        answer = self._made(request, model, prompt, reply, request_id)
+        record = BilledRequest(
+            id=request_id,
+            path=path,
+            model=model.name,
+            task=request.task,
+            usage=answer.usage,
+            cost_nusd=model.cost_nusd(answer.usage, in_batch=True),
+            delivered_usage=True,
+            custom_id=custom_id,
+        )
+        self._bill.add(record)
+        prompt.begin()
+        return 200, endpoint.whole(answer)
+
+    def check_key(self, protocol: Protocol, headers: Mapping[str, str]) -> None:
+        """Refuse a request without the right key."""
+        self._check_key(protocol, headers)
 
     def _admit(self, protocol: Protocol, path: str, headers: Mapping[str, str]) -> None:
         if protocol not in self._settings.protocols or path not in (*_ENDPOINTS, _COUNT_PATH):
@@ -157,20 +193,7 @@ class Exchange:
         request_id: str,
     ) -> Transmission:
         """Bills what the model produced and hands over the response."""
-        limit = request.max_tokens or model.most_output_tokens
-        generation = generate(reply, request, self._office.meter, limit)
-        answer = Answer(
-            id=request_id,
-            request=request,
-            model=model,
-            generation=generation,
-            usage=replace(
-                prompt.usage,
-                output_tokens=generation.output_tokens,
-                reasoning_tokens=generation.reasoning_tokens,
-            ),
-            created_at=int(time.time()),
-        )
+        answer = self._made(request, model, prompt, reply, request_id)
         kind = None if fault is None else fault.kind
         delivery = deliver(endpoint, answer, kind)
         record = BilledRequest(
@@ -192,6 +215,24 @@ class Exchange:
             pause_seconds=reply.pause_seconds,
             begin=prompt.begin,
             billed_id=request_id,
+        )
+
+    def _made(
+        self, request: WireRequest, model: WireModel, prompt: Prompt, reply: Reply, request_id: str
+    ) -> Answer:
+        limit = request.max_tokens or model.most_output_tokens
+        generation = generate(reply, request, self._office.meter, limit)
+        return Answer(
+            id=request_id,
+            request=request,
+            model=model,
+            generation=generation,
+            usage=replace(
+                prompt.usage,
+                output_tokens=generation.output_tokens,
+                reasoning_tokens=generation.reasoning_tokens,
+            ),
+            created_at=int(time.time()),
         )
 
     def _count(self, body: Json) -> Transmission:
@@ -247,7 +288,8 @@ def _check_window(request: WireRequest, model: WireModel, prompt: Prompt) -> Non
     )
 
 
-def _refuse(refusal: Refusal, protocol: Protocol, request_id: str) -> Transmission:
+def refuse(refusal: Refusal, protocol: Protocol, request_id: str) -> Transmission:
+    """An error as it goes over the wire."""
     headers = _id_headers(protocol, request_id)
     if refusal.retry_after_seconds is not None:
         headers["retry-after"] = f"{refusal.retry_after_seconds:g}"

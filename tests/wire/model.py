@@ -28,10 +28,10 @@ class WireModel:
     only_default_temperature: bool = False
     tool_preamble_tokens: tuple[int, int] = (0, 0)
 
-    def cost_nusd(self, usage: WireUsage) -> int:
+    def cost_nusd(self, usage: WireUsage, *, in_batch: bool = False) -> int:
         """Nano-USD of one request at this model's prices."""
         price = next(band for above, band in reversed(self.bands) if usage.input_tokens >= above)
-        return cost_nusd(usage, price)
+        return cost_nusd(usage, price.halved() if in_batch else price)
 
 
 DEFAULT_MODELS = (

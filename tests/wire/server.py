@@ -14,16 +14,23 @@ from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qsl
 
+from tests.wire import batches_anthropic, batches_openai
+from tests.wire.batch_rules import BatchRules
+from tests.wire.batches import BatchDesk
 from tests.wire.bill import Bill
-from tests.wire.exchange import Exchange, Settings
+from tests.wire.exchange import Exchange, Settings, refuse
 from tests.wire.fault import Faults
 from tests.wire.model import DEFAULT_MODELS, WireModel
+from tests.wire.refusal import Refusal
 from tests.wire.script import Protocol, Script, echo
 from tests.wire.tokens import Count, quarter_count
 from tests.wire.transmission import Transmission, send_json
 
 MOST_BODY_BYTES = 32 * 1024 * 1024
+_MOST_BATCH_BYTES = 300 * 1024 * 1024
+_BATCH_PATHS = ("/v1/files", "/v1/batches", "/v1/messages/batches")
 _SECRET_HEADERS = frozenset(("authorization", "x-api-key", "cookie"))
 _SEND_BUFFER_BYTES = 64 * 1024  # small, so that a client that leaves is noticed
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -64,6 +71,7 @@ class ScriptedProvider:
         protocols: Collection[Protocol] = ("openai", "anthropic"),
         port: int = 0,
         keep_requests: int = 1_000,
+        batches: BatchRules | None = None,
     ) -> None:
         self.bill = Bill()
         self.faults = faults if faults is not None else Faults()
@@ -81,6 +89,7 @@ class ScriptedProvider:
             self.bill,
             self.faults,
         )
+        self.desk = BatchDesk(self._exchange.process, batches or BatchRules())
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.provider = self
         self._thread = threading.Thread(
@@ -136,7 +145,9 @@ class ScriptedProvider:
 
     def answer(self, method: str, path: str, headers: dict[str, str], raw: bytes) -> Transmission:
         """The response to a request, which is kept in `requests`."""
-        path = path.partition("?")[0]
+        path, _, query = path.partition("?")
+        if path.startswith(_BATCH_PATHS):
+            return self._batch(method, path, dict(parse_qsl(query)), headers, raw)
         if method == "POST":
             shown = {name: text for name, text in headers.items() if name not in _SECRET_HEADERS}
             text = raw.decode(errors="replace")
@@ -149,6 +160,20 @@ class ScriptedProvider:
         if path == "/__requests":
             return send_json({"requests": [asdict(request) for request in list(self.requests)]})
         return send_json({"error": {"message": f"Invalid URL ({method} {path})"}}, status=404)
+
+    def _batch(
+        self, method: str, path: str, query: dict[str, str], headers: dict[str, str], raw: bytes
+    ) -> Transmission:
+        anthropic = path.startswith("/v1/messages")
+        protocol: Protocol = "anthropic" if anthropic else "openai"
+        try:
+            self._exchange.check_key(protocol, headers)
+            if anthropic:
+                url = self.anthropic_url
+                return batches_anthropic.handle(self.desk, method, path, query, raw, url)
+            return batches_openai.handle(self.desk, method, path, query, headers, raw)
+        except Refusal as refusal:
+            return refuse(refusal, protocol, "batch")
 
     def __enter__(self) -> Self:
         return self.start()
@@ -241,6 +266,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._handle("POST")
 
+    def do_DELETE(self) -> None:
+        self._handle("DELETE")
+
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
 
@@ -251,7 +279,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.work(1)
         try:
             length = int(self.headers.get("content-length") or 0)
-            if length > MOST_BODY_BYTES:
+            in_batch = self.path.startswith(_BATCH_PATHS)
+            if length > (_MOST_BATCH_BYTES if in_batch else MOST_BODY_BYTES):
                 self.close_connection = True
                 error = {"type": "request_too_large", "message": "Request exceeds the maximum size"}
                 self._send(send_json({"type": "error", "error": error}, status=413))

@@ -1,0 +1,35 @@
+"""A claim that lasts as long as a submission or a download does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from agentkit.batch.course import Office
+from agentkit.batch.item import Batch
+from agentkit.budgets.errors import StoreError
+
+_RENEWALS_A_CLAIM = 3
+
+
+@contextmanager
+def kept_claim(office: Office, batch: Batch) -> Generator[None]:
+    """Within it, the claim on a batch is renewed by a thread, three times a claim."""
+    ended = threading.Event()
+    seconds = office.policy.claim_seconds
+
+    def renew() -> None:
+        while not ended.wait(seconds / _RENEWALS_A_CLAIM):
+            try:
+                office.store.claim(batch.batch_id, office.owner, seconds=seconds)
+            except StoreError:
+                continue  # the next one tries again; at worst the claim ends
+
+    thread = threading.Thread(target=renew, name="agentkit-batch-claim", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
