@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from agentkit.agent import Agent
     from agentkit.budgets.budget import Budget
     from agentkit.budgets.context import carry, current_task, spending
+    from agentkit.cascade.settings import Cascade
     from agentkit.consent import Approve, Refuse
     from agentkit.fanout import Job, Mapped, MapProgress
     from agentkit.metered import metered
@@ -24,6 +25,7 @@ _HOMES = {
     "Agent": "agentkit.agent",
     "Approve": "agentkit.consent",
     "Budget": "agentkit.budgets.budget",
+    "Cascade": "agentkit.cascade.settings",
     "Job": "agentkit.fanout",
     "MapProgress": "agentkit.fanout",
     "Mapped": "agentkit.fanout",
@@ -44,6 +46,7 @@ __all__ = [
     "Agent",
     "Approve",
     "Budget",
+    "Cascade",
     "Job",
     "MapProgress",
     "Mapped",

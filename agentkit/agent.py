@@ -17,6 +17,7 @@ from agentkit.budgets.budget import Budget
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger, OnLostCall
 from agentkit.budgets.task import Task, new_id
+from agentkit.cascade.settings import Cascade
 from agentkit.checkpoint import (
     Checkpointer,
     Durability,
@@ -31,6 +32,7 @@ from agentkit.memory.cache import ResponseCache
 from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, tier_of
 from agentkit.nodes.act import aact, act
+from agentkit.nodes.judging import judging_of
 from agentkit.nodes.land import land
 from agentkit.nodes.observe import observer_of, whole_results
 from agentkit.nodes.prepare import begin, prepare
@@ -74,6 +76,8 @@ class Agent:
         ledger: str | Ledger = "memory://",
         on_budget: Callable[[BudgetEvent], Decision | None] | None = None,
         check: Check | None = None,
+        quality: float | None = None,
+        cascade: Cascade | None = None,
         system: str = "",
         name: str = "agent",
         checkpoint: str | Checkpointer | None = None,
@@ -93,10 +97,11 @@ class Agent:
         """Raises ConfigError, ModelNotFound, ExtraMissing, ToolError or StoreError, each with what
         to do about it.
 
-        Tools declared "write" or "spend" are neither offered nor run until `permissions` grants
-        them. With `cache`, a task whose answer is known is not run again. What `pruning` leaves
-        out of an observation is kept in `observations`, by default beside the checkpoints' file, or
-        in memory where there is none.
+        `quality` is the share of answers that have to be right: with it, or with `cascade`, cheap
+        answers are judged by the chance that they are. Tools declared "write" or "spend" are
+        neither offered nor run until `permissions` grants them. With `cache`, a task whose answer
+        is known is not run again. What `pruning` leaves out of an observation is kept in
+        `observations`, by default beside the checkpoints' file, or in memory where there is none.
         """
         if not models:
             raise ConfigError("models=[] is empty; name at least one, like models=['local:pocket']")
@@ -122,6 +127,7 @@ class Agent:
             recall=None if self._observer is None else self._observer.recall,
         )
         self._check = check
+        self._judging = judging_of(quality, cascade, check)
         self._system = SystemMessage(system) if system else None
         self.system = system
         self._tool_limits = tool_limits if pruning is None else whole_results(tool_limits)
@@ -298,7 +304,14 @@ class Agent:
 
     def think(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.think`."""
-        return think(state, run, tiers=self.tiers, toolbox=self.toolbox, system=self._system)
+        return think(
+            state,
+            run,
+            tiers=self.tiers,
+            toolbox=self.toolbox,
+            system=self._system,
+            judging=self._judging,
+        )
 
     def act(self, state: AgentState, run: Run) -> AgentState:
         """See `agentkit.nodes.act`."""

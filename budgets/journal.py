@@ -13,7 +13,9 @@ LOST_CALL = "the process ended before the answer was settled"
 
 CallStatus = Literal["ok", "error", "rejected", "cut", "cancelled"]
 CostSource = Literal["provider", "table", "override", "free", "unknown"]
-Purpose = Literal["step", "landing", "metered", "summary"]
+Purpose = Literal["step", "landing", "metered", "summary", "hint", "sample"]
+"""A `hint` is the beginning of an answer that a cheaper tier goes on with, a `sample` a second
+answer to compare with the first."""
 Outcome = Literal["resolved", "answered", "landed", "exhausted", "failed", "cancelled"]
 Component = Literal["system", "tools", "summary", "history", "observations", "user", "output"]
 """What a part of a call's tokens is: all but `output` are parts of the request."""

@@ -1,8 +1,4 @@
-"""Is a cheap answer good enough, or must a dearer tier be asked?
-
-Signals of a single answer: did the model abstain, is each call valid against its schema, how sure
-was the model (log-probabilities), is there an answer at all.
-"""
+"""The plain rule: an answer is kept unless it is at fault or less sure than its model's floor."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage
 
+from agentkit.cascade.evidence import whole_figures
 from agentkit.metering import Review
 from agentkit.tools.provision.toolbox import Toolbox
 
@@ -32,13 +29,34 @@ def review(
     as the reason. `least_logprob` overrides the floor that the model states for the log-probability
     of its whole answer (`response_metadata["logprobs"]["sum_floor"]`).
     """
-    fault = _abstention(message) or _emptiness(message) or _invalid_call(message, toolbox)
+    fault = fault_of(message, toolbox)
     reason = fault or _doubt(message, least_logprob)
+    figures = whole_figures(message)
     return Review(
-        confidence=_confidence(message),
+        confidence=None if figures is None else figures.sum,
         accepted=reason is None or (last and fault is None),
         reason=reason,
     )
+
+
+def fault_of(message: AIMessage, toolbox: Toolbox) -> str | None:
+    """Why an answer cannot stand, however sure its model was."""
+    return _abstention(message) or _emptiness(message) or invalid_call(message, toolbox)
+
+
+def invalid_call(message: AIMessage, toolbox: Toolbox) -> str | None:
+    """Which call is none that could be carried out."""
+    if message.invalid_tool_calls:
+        name = str(message.invalid_tool_calls[0].get("name"))[:_LONGEST_NAME]
+        return f"call to {name!r} is not valid JSON"
+    for call in map(toolbox.resolved, message.tool_calls):
+        name, arguments = call["name"] or "", call["args"]
+        spec = toolbox.catalogue.get(name)
+        if spec is None:
+            return f"call to unknown tool {name[:_LONGEST_NAME]!r}"
+        if not isinstance(arguments, dict) or spec.arguments.check(arguments).problems:
+            return f"call to {name!r} does not fit its schema"
+    return None
 
 
 def _abstention(message: AIMessage) -> str | None:
@@ -53,43 +71,20 @@ def _emptiness(message: AIMessage) -> str | None:
     return "the answer is empty"
 
 
-def _invalid_call(message: AIMessage, toolbox: Toolbox) -> str | None:
-    if message.invalid_tool_calls:
-        name = str(message.invalid_tool_calls[0].get("name"))[:_LONGEST_NAME]
-        return f"call to {name!r} is not valid JSON"
-    for call in map(toolbox.resolved, message.tool_calls):
-        name, arguments = call["name"] or "", call["args"]
-        spec = toolbox.catalogue.get(name)
-        if spec is None:
-            return f"call to unknown tool {name[:_LONGEST_NAME]!r}"
-        if not isinstance(arguments, dict) or spec.arguments.check(arguments).problems:
-            return f"call to {name!r} does not fit its schema"
-    return None
-
-
 def _doubt(message: AIMessage, least_logprob: float | None) -> str | None:
     """An unsure answer: its summed log-probability is under the floor."""
-    logprobs = _logprobs(message)
-    if logprobs is None:
+    figures = whole_figures(message)
+    if figures is None:
         return None
-    floor = least_logprob if least_logprob is not None else logprobs.get("sum_floor")
+    floor = least_logprob if least_logprob is not None else _floor_of(message)
     if floor is None:
-        floor = DEFAULT_LEAST_MEAN_LOGPROB * float(logprobs["count"])
-    total = float(logprobs["sum"])
-    if total >= float(floor):
+        floor = DEFAULT_LEAST_MEAN_LOGPROB * figures.count
+    if figures.sum >= floor:
         return None
-    return f"unsure: log-probability {total:.2f} is under {float(floor):.2f}"
+    return f"unsure: log-probability {figures.sum:.2f} is under {floor:.2f}"
 
 
-def _confidence(message: AIMessage) -> float | None:
-    logprobs = _logprobs(message)
-    return None if logprobs is None else float(logprobs["sum"])
-
-
-def _logprobs(message: AIMessage) -> Mapping[str, Any] | None:
-    """The figures of an answer that was generated with them."""
-    logprobs: Any = message.response_metadata.get("logprobs")
-    if not isinstance(logprobs, dict):
-        return None
-    figures = cast("Mapping[str, Any]", logprobs)
-    return figures if figures.get("count") else None
+def _floor_of(message: AIMessage) -> float | None:
+    told: Any = message.response_metadata.get("logprobs")
+    floor = cast("Mapping[str, Any]", told).get("sum_floor") if isinstance(told, dict) else None
+    return float(floor) if isinstance(floor, int | float) else None

@@ -34,6 +34,7 @@ _HEDGES = re.compile(
 _HEDGE_WINDOW_CHARS = 600
 _GRAM_WORDS = 4
 _FEWEST_GRAMS = 8
+_LEAST_SURPRISE = 0.02
 _MOST_CHARS = 20_000
 """Longer texts are judged by their start: a signal must not cost more than a call."""
 _STOP_WORDS = frozenset(
@@ -91,6 +92,16 @@ def sum_logprob(evidence: Evidence) -> float | None:
     """The log-probability of the whole answer, in nats."""
     figures = evidence.logprobs
     return None if figures is None else figures.sum
+
+
+def surprise(evidence: Evidence) -> float | None:
+    """The logarithm of how unlikely the whole answer was.
+
+    Of all that the pocket model tells, this is nearest to linear in the log odds of being wrong
+    (benchmarks/cascade.py).
+    """
+    figures = evidence.logprobs
+    return None if figures is None else math.log(_LEAST_SURPRISE + max(0.0, -figures.sum))
 
 
 def mean_logprob(evidence: Evidence) -> float | None:
@@ -199,9 +210,9 @@ SIGNALS: Mapping[str, Signal] = MappingProxyType(
     {
         signal.__name__: signal
         for signal in (
-            fits_schema, grounded, covered, sum_logprob, mean_logprob, min_logprob, least_margin,
-            name_logprob, name_margin, values_logprob, values_min_logprob, agreement, length,
-            arguments, request_length, repetition, hedging, check,
+            fits_schema, grounded, covered, sum_logprob, surprise, mean_logprob, min_logprob,
+            least_margin, name_logprob, name_margin, values_logprob, values_min_logprob, agreement,
+            length, arguments, request_length, repetition, hedging, check,
         )
     }
 )  # fmt: skip

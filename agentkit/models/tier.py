@@ -68,6 +68,10 @@ class Tier:
         arguments: dict[str, Any] = known[1]
         return arguments
 
+    def forced_tool(self, tools: ToolSchemas, name: str) -> dict[str, Any]:
+        """The arguments that offer `tools` and ask for a call to `name`."""
+        return _bound_arguments(self.model, tools, tool_choice=name)
+
     def call_arguments(
         self, output_tokens: int, seconds: float | None, conversation: str
     ) -> dict[str, Any]:
@@ -147,10 +151,10 @@ def cache_write_asked(messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]
     return "5m" if lifetimes else "none"
 
 
-def _bound_arguments(model: BaseChatModel, tools: ToolSchemas) -> dict[str, Any]:
+def _bound_arguments(model: BaseChatModel, tools: ToolSchemas, **choice: str) -> dict[str, Any]:
     """What `bind_tools` makes of the definitions; nothing for a model that knows no tools."""
     try:
-        binding = model.bind_tools(list(tools))  # type: ignore[arg-type]  # Mapping is a dict here
+        binding = model.bind_tools(list(tools), **choice)  # type: ignore[arg-type]  # Mapping is a dict here
     except NotImplementedError:
         return {}
     return dict(getattr(binding, "kwargs", {}))

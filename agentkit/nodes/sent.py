@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from langchain_core.messages import BaseMessage
 
@@ -106,23 +106,37 @@ class Sending:
         return plan
 
 
+class Holder(Protocol):
+    """Keeps what was held for a call."""
+
+    held: HeldCall | None
+
+
 def senders(
     run: Run,
     tier: Tier,
     messages: Sequence[BaseMessage],
     kwargs: Mapping[str, Any],
     conversation: str,
+    judge: Holder | None = None,
 ) -> tuple[Callable[[HeldCall, float | None], Reply], Callable[[HeldCall, float | None], Any]]:
-    """What carries out a call within its span, in a thread and on an event loop."""
+    """What carries out a call within its span, in a thread and on an event loop.
+
+    A `judge` is told what is held for it.
+    """
 
     def arguments(held: HeldCall, seconds: float | None) -> dict[str, Any]:
         return {**kwargs, **tier.call_arguments(held.max_output_tokens, seconds, conversation)}
 
     def send(held: HeldCall, seconds: float | None) -> Reply:
+        if judge is not None:
+            judge.held = held
         with run.trace.inside_call(held):
             return tier.model.invoke(list(messages), **arguments(held, seconds))
 
     async def asend(held: HeldCall, seconds: float | None) -> Reply:
+        if judge is not None:
+            judge.held = held
         with run.trace.inside_call(held):
             return await tier.model.ainvoke(list(messages), **arguments(held, seconds))
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
@@ -13,7 +12,7 @@ from agentkit.asking import ask_person
 from agentkit.budgets.errors import BudgetError, BudgetExceeded, DeadlineExceeded
 from agentkit.budgets.event import Land
 from agentkit.budgets.journal import CallRecord, Lever
-from agentkit.cascade import review
+from agentkit.cascade.decision import Action, Verdict
 from agentkit.effects import Blocking, Work
 from agentkit.memory.components import RequestParts
 from agentkit.memory.context import ContextPlan, LeftOut
@@ -21,10 +20,13 @@ from agentkit.memory.misses import Miss
 from agentkit.metering import Call, message_of, metered_call
 from agentkit.models.provider import describe
 from agentkit.models.tier import Tier, ToolSchemas
+from agentkit.nodes.attempt import Attempt
+from agentkit.nodes.explain import explain
+from agentkit.nodes.judging import BY_FLOOR, Judge, Judging
 from agentkit.nodes.provide import schemas_of
 from agentkit.nodes.sent import Sending, senders
 from agentkit.run import Run
-from agentkit.state import AgentState
+from agentkit.state import AgentState, Ending
 from agentkit.tools.observation import SPARED
 from agentkit.tools.provision.toolbox import Toolbox
 
@@ -39,6 +41,7 @@ def think(
     tiers: Sequence[Tier],
     toolbox: Toolbox,
     system: BaseMessage | None,
+    judging: Judging = BY_FLOOR,
 ) -> Work[AgentState]:
     """One answer from the cheapest tier that is sure enough, or why there is none.
 
@@ -54,7 +57,7 @@ def think(
             "ending": "budget" if wish == "land" else "stopped",
             "reason": f"a budget callback asked to {wish}",
         }
-    update = yield from _ask_tiers(state, run, tiers, toolbox, system)
+    update = yield from _ask_tiers(state, run, tiers, toolbox, system, judging)
     return {**update, "asking": False} if state.get("asking") else update
 
 
@@ -64,84 +67,165 @@ def _ask_tiers(
     tiers: Sequence[Tier],
     toolbox: Toolbox,
     system: BaseMessage | None,
+    judging: Judging,
 ) -> Work[AgentState]:
-    escalations = state.get("escalations", 0)
-    gave_way: str | None = None
-    for index in range(state.get("tier", 0), len(tiers)):
-        tier = tiers[index]
-        last = index + 1 == len(tiers)
+    step = _Step(
+        state=state, run=run, tiers=tiers, toolbox=toolbox, system=system, judging=judging,
+        escalations=state.get("escalations", 0),
+    )  # fmt: skip
+    attempt = Attempt(index=state.get("tier", 0))
+    while True:
+        tier = tiers[attempt.index]
         try:
-            call, plan = _call(
-                state, run, tier, toolbox, system,
-                last=last, dearest=tiers[-1], escalation=gave_way,
-            )  # fmt: skip
+            call, plan, judge = step.call(tier, attempt)
             reply, record = yield from metered_call(run.task, call)
         except (BudgetExceeded, DeadlineExceeded) as refusal:
-            return _ended("budget", str(refusal), index, escalations)
+            return step.ended("budget", str(refusal), tier)
         except BudgetError:
             raise
         except Exception as error:  # noqa: BLE001  whatever a client raises: a dearer tier may answer
             reason = f"{tier.label}: {describe(error)}: {_first_line(error)}"
-            if last:
-                return _ended("failed", reason, index, escalations)
-            gave_way = describe(error)
-            yield from _escalate(state, run, tier, gave_way)
-            escalations += 1
+            if step.is_last(tier):
+                return step.ended("failed", reason, tier)
+            yield from step.escalate(tier, describe(error))
+            attempt = attempt.dearer()
             continue
         yield from _after(run, tier, plan, record)
-        if record.accepted is not False:
-            if record.reason:
-                yield from _note_doubt(run, state, tier, record.reason)
-            return _answered(message_of(reply), tier, escalations)
-        if last:
-            return _ended("failed", _nobody(record, tiers), index, escalations)
-        gave_way = record.reason or "not sure enough"
-        yield from _escalate(state, run, tier, gave_way)
-        escalations += 1
-    raise AssertionError("unreachable: the last tier always ends the loop")
+        message = message_of(reply)
+        if attempt.kind == "hint":
+            following = attempt.continued(message, was_cut=_was_cut(message))
+            if following is None:
+                yield from step.escalate(tiers[tier.index - 1], step.gave_way or "")
+                return step.answered(message, tier)
+            step.gave_way = None
+            attempt = following
+            continue
+        verdict = yield from _verdict(run, judge, message, record)
+        if judging.cascade is not None and judge is not None:
+            yield from explain(run, tier, attempt, judge, verdict, record)
+        if verdict.accepted:
+            if verdict.reason:
+                yield from _note_doubt(run, state, tier, verdict.reason)
+            return step.answered(attempt.whole(message), tier)
+        reason = verdict.reason or "not sure enough"
+        if verdict.action == "give_up":
+            return step.ended("failed", _nobody(reason, tiers), tier)
+        step.gave_way = reason if verdict.action == "hint" else None
+        if verdict.action == "escalate":
+            yield from step.escalate(tier, reason)
+        attempt = attempt.after(verdict, message, toolbox, reason)
 
 
-def _call(
-    state: AgentState,
-    run: Run,
-    tier: Tier,
-    toolbox: Toolbox,
-    system: BaseMessage | None,
-    *,
-    last: bool,
-    dearest: Tier,
-    escalation: str | None,
-) -> tuple[Call, ContextPlan]:
-    tools: ToolSchemas = schemas_of(state, tier, toolbox)
-    sending = Sending(state=state, run=run, tier=tier, tools=tools, system=system)
-    plan = sending.plan()
-    if plan.shortened and not last:  # a tier with a larger window may take it whole
-        raise sending.too_long(plan.replay_tokens)
-    kwargs = tier.tool_arguments(tools)
-    sent = run.context.as_sent(plan, tier, kwargs)
-    kwargs = {**kwargs, **run.context.cache_arguments(plan, tier, tools)}
-    send, asend = senders(run, tier, sent, kwargs, run.task_id)
-    judged = not last or not tier.writes_answers
-    parts = run.parts(tier, plan, tools)
-    call = Call(
-        tier=tier,
-        messages=plan.messages,
-        tools=tools,
-        kwargs=kwargs,
-        input_tokens=None if tier.exact_count else plan.input_tokens,
-        send=send,
-        asend=asend,
-        step=state.get("step", 0),
-        review=partial(review, toolbox=toolbox, last=last) if judged else None,
-        resolved=toolbox.resolved,
-        observer=run,
-        parts=parts,
-        spared=_spared(run, tier, toolbox, plan, parts),
-        escalation=escalation,
-        dearest=dearest,
-        cache_write="none" if sent is plan.messages else plan.ttl,
-    )
-    return call, plan
+@dataclass(kw_only=True, slots=True)
+class _Step:
+    """One step while its tiers are asked: what stays the same, and what has given way."""
+
+    state: AgentState
+    run: Run
+    tiers: Sequence[Tier]
+    toolbox: Toolbox
+    system: BaseMessage | None
+    judging: Judging
+    escalations: int
+    gave_way: str | None = None
+
+    def is_last(self, tier: Tier) -> bool:
+        return tier.index + 1 == len(self.tiers)
+
+    def call(self, tier: Tier, attempt: Attempt) -> tuple[Call, ContextPlan, Judge | None]:
+        """The call of one try, the plan of its context, and what will judge its answer."""
+        last = self.is_last(tier)
+        state, run = self.state, self.run
+        tools: ToolSchemas = schemas_of(state, tier, self.toolbox)
+        sending = Sending(state=state, run=run, tier=tier, tools=tools, system=self.system)
+        plan = sending.plan()
+        if plan.shortened and not last:  # a tier with a larger window may take it whole
+            raise sending.too_long(plan.replay_tokens)
+        kwargs = tier.tool_arguments(tools)
+        sent = run.context.as_sent(plan, tier, kwargs)
+        cached = run.context.cache_arguments(plan, tier, tools)
+        kwargs = {**kwargs, **cached, **attempt.arguments(tier, tools)}
+        more = attempt.messages(tier)
+        judge = self._judge(tier, attempt, plan)
+        send, asend = senders(run, tier, [*sent, *more], kwargs, run.task_id, judge)
+        parts = run.parts(tier, plan, tools)
+        call = Call(
+            tier=tier,
+            messages=[*plan.messages, *more],
+            tools=tools,
+            kwargs=kwargs,
+            input_tokens=attempt.input_tokens(tier, plan, tools),
+            send=send,
+            asend=asend,
+            purpose=attempt.purpose,
+            step=state.get("step", 0),
+            review=judge,
+            resolved=self.toolbox.resolved,
+            observer=run,
+            wanted_output_tokens=self._hint_tokens(attempt),
+            parts=None if more else parts,
+            spared=_spared(run, tier, self.toolbox, plan, parts),
+            escalation=self.gave_way,
+            dearest=self.tiers[-1],
+            cache_write="none" if sent is plan.messages else plan.ttl,
+        )
+        return call, plan, judge
+
+    def escalate(self, tier: Tier, reason: str) -> Work[None]:
+        """Count and tell that the next tier is asked."""
+        self.gave_way = reason
+        self.escalations += 1
+        yield from _escalate(self.state, self.run, tier, reason)
+
+    def answered(self, message: AIMessage, tier: Tier) -> AgentState:
+        """The end of the step; the task stays on a dearer tier once it escalated often enough."""
+        stays = self.escalations >= self.judging.sticky_after
+        update: AgentState = {
+            "tier": tier.index if stays else self.state.get("tier", 0),
+            "escalations": self.escalations,
+        }
+        return _answered(message, tier, update)
+
+    def ended(self, ending: Ending, reason: str, tier: Tier) -> AgentState:
+        """The end of the task."""
+        return {
+            "ending": ending, "reason": reason, "tier": tier.index,
+            "escalations": self.escalations,
+        }  # fmt: skip
+
+    def _judge(self, tier: Tier, attempt: Attempt, plan: ContextPlan) -> Judge | None:
+        if attempt.kind == "hint" or (self.is_last(tier) and tier.writes_answers):
+            return None
+        return Judge(
+            judging=self.judging,
+            run=self.run,
+            state=self.state,
+            tiers=self.tiers,
+            toolbox=self.toolbox,
+            attempt=attempt,
+            sent=plan.messages,
+        )
+
+    def _hint_tokens(self, attempt: Attempt) -> int | None:
+        cascade = self.judging.cascade
+        return cascade.hint_tokens if cascade is not None and attempt.kind == "hint" else None
+
+
+def _verdict(
+    run: Run, judge: Judge | None, message: AIMessage, record: CallRecord
+) -> Work[Verdict]:
+    """What the judge said; it is asked again where the answer was a stored one."""
+    if judge is None:
+        return Verdict(action="accept")
+    if judge.verdict is None:
+        yield Blocking(partial(judge, message), run.task.ledger.store.blocking)
+    verdict = judge.verdict
+    if verdict is None:
+        raise AssertionError("unreachable: a judge that was called has a verdict")
+    if record.accepted is None or record.accepted == verdict.accepted:
+        return verdict
+    action: Action = "accept" if record.accepted else "escalate"  # as it was decided before
+    return replace(verdict, action=action, reason=record.reason)
 
 
 def _spared(
@@ -205,13 +289,10 @@ def _note_doubt(run: Run, state: AgentState, tier: Tier, reason: str) -> Work[No
     yield Blocking(note, run.task.ledger.store.blocking)
 
 
-def _answered(message: AIMessage, tier: Tier, escalations: int) -> AgentState:
-    update: AgentState = {"tier": tier.index, "escalations": escalations}
+def _answered(message: AIMessage, tier: Tier, update: AgentState) -> AgentState:
     if message.tool_calls or message.invalid_tool_calls:
         return {**update, "messages": [message]}
-    was_cut = message.response_metadata.get(_FINISH) in _CUT or (
-        message.response_metadata.get("stop_reason") in _CUT
-    )
+    was_cut = _was_cut(message)
     if not message.text.strip():
         why = " within its output limit" if was_cut else ""
         return {
@@ -228,14 +309,15 @@ def _answered(message: AIMessage, tier: Tier, escalations: int) -> AgentState:
     }
 
 
-def _ended(ending: Any, reason: str, tier: int, escalations: int) -> AgentState:
-    return {"ending": ending, "reason": reason, "tier": tier, "escalations": escalations}
+def _was_cut(message: AIMessage) -> bool:
+    told = message.response_metadata
+    return told.get(_FINISH) in _CUT or told.get("stop_reason") in _CUT
 
 
-def _nobody(record: CallRecord, tiers: Sequence[Tier]) -> str:
+def _nobody(reason: str, tiers: Sequence[Tier]) -> str:
     dearest = tiers[-1].label
     return (
-        f"{record.reason}; {dearest} is the dearest tier here: add one above it, "
+        f"{reason}; {dearest} is the dearest tier here: add one above it, "
         "like models=[..., 'openai:gpt-5-mini']"
     )
 

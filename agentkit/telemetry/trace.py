@@ -103,6 +103,10 @@ class TaskTrace:
             },
         )
 
+    def decision(self, attributes: Mapping[str, str | int | float]) -> None:
+        """Tell what became of an answer, by which signals."""
+        self._agent.add_event(names.DECISION_EVENT, attributes)
+
     def end(self, record: TaskRecord) -> None:
         """End the task's spans with its sums."""
         self._workflow.set_attributes(

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class LocalChatModel(BaseChatModel):
 
     The file is checked when the object is made and loaded at the first call. Objects with the same
     file and settings share one copy in memory, which is safe under threads and tasks. A call with
-    `conversation="..."` keeps its evaluated prefix for the next call of that conversation.
+    `conversation="..."` keeps its evaluated prefix for the next call of that conversation, one with
+    `prefix="..."` goes on from that beginning of its answer, which is not said again.
     Raises the errors of `agentkit.models.local.errors`.
     """
 
@@ -233,6 +235,8 @@ class LocalChatModel(BaseChatModel):
             offered_tools(kwargs.get("tools") or ()),
             tool_choice(kwargs.get("tool_choice")),
         )
+        if kwargs.get("prefix") and isinstance(prepared, Turn):
+            prepared = self._begun(prepared, str(kwargs["prefix"]))
         if isinstance(prepared, Answer):
             if prepared.content:
                 yield prepared.content
@@ -247,6 +251,10 @@ class LocalChatModel(BaseChatModel):
                 yield self._message(
                     answer, piece, prompt_tokens=len(request.prompt), floor=dialect.logprob_floor
                 )
+
+    def _begun(self, turn: Turn, prefix: str) -> Turn:
+        """The turn with its answer begun; control words in the beginning stay plain text."""
+        return replace(turn, prompt=(*turn.prompt, *self.engine.tokenize(prefix, special=False)))
 
     def _message(
         self,

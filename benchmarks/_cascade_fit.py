@@ -1,0 +1,60 @@
+"""Fits a calibration of the pocket model on rows that did not train it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+
+from agentkit.cascade.calibration import Calibration, Kept, Weight
+from benchmarks._cascade_rows import Seen
+
+SUM = ("surprise",)
+"""The summed log-probability alone, on the scale on which it is nearly linear."""
+PARTS = ("surprise", "name_logprob", "values_logprob", "least_margin", "covered", "arguments")
+_STRENGTH = 1.0
+_FOLDS = 5
+_THRESHOLDS = tuple(round(0.02 * step, 2) for step in range(1, 50))
+
+
+def fit(seen: Sequence[Seen], names: Sequence[str] = SUM, *, made_of: str = "") -> Calibration:
+    """A logistic model of `names`, and what its thresholds come to out of fold.
+
+    What was refused goes to the next tier at any threshold, so it trains nothing.
+    """
+    judged = [each for each in seen if not each.refused]
+    rows = np.array([[each.signals.get(name, 0.0) for name in names] for each in judged])
+    right = np.array([each.right for each in judged])
+    mean, scale = rows.mean(0), rows.std(0) + 1e-9
+    spread = (rows - mean) / scale
+    model = LogisticRegression(C=_STRENGTH)
+    chances = cross_val_predict(model, spread, right, cv=_FOLDS, method="predict_proba")[:, 1]
+    model.fit(spread, right)
+    return Calibration(
+        intercept=round(float(model.intercept_[0]), 6),
+        weights={
+            name: Weight(
+                weight=round(float(model.coef_[0][at]), 6),
+                mean=round(float(mean[at]), 6),
+                scale=round(float(scale[at]), 6),
+            )
+            for at, name in enumerate(names)
+        },
+        kept=tuple(_kept(chances, len(seen), threshold) for threshold in _THRESHOLDS),
+        rows=len(seen),
+        model="local:pocket",
+        made_of=made_of,
+    )
+
+
+def _kept(chances: np.ndarray, rows: int, threshold: float) -> Kept:
+    """By the chances themselves, which are less noisy than so few outcomes."""
+    kept = chances[chances >= threshold]
+    wrong = float((1 - kept).sum())
+    return Kept(
+        threshold=threshold,
+        share=round(len(kept) / rows, 4),
+        quality=round(1 - wrong / rows, 4),
+    )
