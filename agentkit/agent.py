@@ -42,6 +42,7 @@ from agentkit.result import Check, TaskResult
 from agentkit.run import DEFAULT_CONTEXT, OnProgress, Run
 from agentkit.state import AgentState, fresh
 from agentkit.stream import StreamEvent, stream_events
+from agentkit.tool_results import results_of
 from agentkit.tools.catalogue import ToolCatalogue, ToolSource, ToolSpec
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation_store import ObservationStore
@@ -91,6 +92,7 @@ class Agent:
         provisioning: Provisioning | None = None,
         context: Context = DEFAULT_CONTEXT,
         cache: ResponseCache | None = None,
+        tool_results: ResponseCache | None = None,
         pruning: Pruning | None = _DEFAULT_PRUNING,
         observations: ObservationStore | None = None,
     ) -> None:
@@ -100,8 +102,9 @@ class Agent:
         `quality` is the share of answers that have to be right: with it, or with `cascade`, cheap
         answers are judged by the chance that they are. Tools declared "write" or "spend" are
         neither offered nor run until `permissions` grants them. With `cache`, a task whose answer
-        is known is not run again. What `pruning` leaves out of an observation is kept in
-        `observations`, by default beside the checkpoints' file, or in memory where there is none.
+        is known is not run again; `tool_results` keeps those of tools with `cache_seconds`, by
+        default in memory. What `pruning` leaves out of an observation is kept in `observations`,
+        by default beside the checkpoints' file, or in memory where there is none.
         """
         if not models:
             raise ConfigError("models=[] is empty; name at least one, like models=['local:pocket']")
@@ -126,6 +129,7 @@ class Agent:
             withheld=withheld,
             recall=None if self._observer is None else self._observer.recall,
         )
+        self._tool_results = results_of(tool_results, self.catalogue)
         self._check = check
         self._judging = judging_of(quality, cascade, check)
         self._system = SystemMessage(system) if system else None
@@ -322,6 +326,7 @@ class Agent:
             limits=self._tool_limits,
             permissions=self.permissions,
             observer=self._observer,
+            results=self._tool_results,
         )
 
     async def aact(self, state: AgentState, run: Run) -> AgentState:
@@ -333,6 +338,7 @@ class Agent:
             limits=self._tool_limits,
             permissions=self.permissions,
             observer=self._observer,
+            results=self._tool_results,
         )
 
     def land(self, state: AgentState, run: Run) -> Work:

@@ -24,6 +24,7 @@ from agentkit.tools.consent import Consent
 from agentkit.tools.isolation import Child
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Observation, Status, cut
+from agentkit.tools.remembered import Remembered, Results, Wanted, may_be_kept
 from agentkit.tools.result import Rendered, render, render_error
 
 _MAX_MESSAGE_BYTES = 4096  # of our own messages to the model
@@ -56,6 +57,7 @@ class ReadyCall:
     timeout_seconds: float
     max_result_bytes: int
     around: Around | None
+    results: Results | None = None
 
     @property
     def is_async(self) -> bool:
@@ -80,7 +82,61 @@ class ReadyCall:
         return self.is_async or self.spec.isolated
 
     def perform(self, child: Child | None = None) -> Observation | BaseException:
-        """Runs the tool here; an exception that must reach the caller is returned, not raised."""
+        """Runs the tool here, or brings back what it said before.
+
+        An exception that must reach the caller is returned, not raised.
+        """
+        if self.results is None or self.spec.cache_seconds is None:
+            return self._run(child)
+        begun = self.results.begin(self._wanted())
+        if isinstance(begun, Remembered):
+            return self._again(self.results, begun)
+        try:
+            outcome = self._run(child)
+            if isinstance(outcome, Observation) and may_be_kept(outcome):
+                begun.keep(outcome)
+            return outcome
+        finally:
+            begun.give_up()
+
+    async def aperform(self) -> Observation | BaseException:
+        """As `perform`, awaited; a cancellation from outside is raised."""
+        if self.results is None or self.spec.cache_seconds is None:
+            return await self._arun()
+        begun = await self.results.abegin(self._wanted())
+        if isinstance(begun, Remembered):
+            return self._again(self.results, begun)
+        try:
+            outcome = await self._arun()
+            if isinstance(outcome, Observation) and may_be_kept(outcome):
+                await begun.akeep(outcome)
+            return outcome
+        finally:
+            await begun.agive_up()
+
+    def _wanted(self) -> Wanted:
+        return Wanted(
+            spec=self.spec,
+            arguments=self.arguments,
+            max_result_bytes=self.max_result_bytes,
+            wait_seconds=self.timeout_seconds / 2,  # then there is time left to fetch it
+        )
+
+    def _again(self, results: Results, known: Remembered) -> Observation:
+        with self._surroundings():
+            results.tell(known)
+        return Observation(
+            call_id=self.call_id,
+            name=self.spec.name,
+            content=known.content,
+            status="ok",
+            original_bytes=known.original_bytes,
+            cut=known.cut,
+            return_direct=self.spec.return_direct,
+            remembered=known,
+        )
+
+    def _run(self, child: Child | None) -> Observation | BaseException:
         started = time.perf_counter()
         try:
             with self._surroundings():
@@ -90,8 +146,7 @@ class ReadyCall:
         except BaseException as error:  # noqa: BLE001  returned: it crosses from the tool's thread
             return error if _passes(error) else self._failed(error, started)
 
-    async def aperform(self) -> Observation | BaseException:
-        """As `perform`, awaited; a cancellation from outside is raised."""
+    async def _arun(self) -> Observation | BaseException:
         started = time.perf_counter()
         try:
             with self._surroundings():
@@ -201,6 +256,7 @@ def prepare(
     inject: Inject | None,
     around: Around | None,
     consent: Consent | None = None,
+    results: Results | None = None,
 ) -> ReadyCall | Observation:
     """The call, ready to run, or the observation that says why it cannot be."""
     call_id = call["id"] or f"call_{index}"
@@ -231,6 +287,7 @@ def prepare(
         timeout_seconds=spec.timeout_seconds or limits.timeout_seconds,
         max_result_bytes=spec.max_result_bytes or limits.max_result_bytes,
         around=around,
+        results=results,
     )
 
 

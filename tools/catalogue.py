@@ -35,7 +35,8 @@ class ToolSpec:
     `cost` is what one call costs outside of the models; `group` names the server or API that the
     tool belongs to. A failed call of a tool that only reads is tried `max_attempts` times. An
     `isolated` one runs in a process of its own, which its timeout ends. `max_calls` and `max_bytes`
-    are for a whole task, which lands where one is passed.
+    are for a whole task, which lands where one is passed. For `cache_seconds` a result serves the
+    same call of the same tenant and user again; a LangChain tool may say so in its `metadata`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ToolSpec:
     group: str = ""
     max_attempts: int = 1
     isolated: bool = False
+    cache_seconds: float | None = None
 
     @classmethod
     def of(
@@ -73,6 +75,7 @@ class ToolSpec:
         group: str | None = None,
         max_attempts: int | None = None,
         isolated: bool | None = None,
+        cache_seconds: float | None = None,
     ) -> ToolSpec:
         """A tool with what its function cannot say; what is None is taken from the source.
 
@@ -102,6 +105,7 @@ class ToolSpec:
             group=spec.group if group is None else group,
             max_attempts=spec.max_attempts if max_attempts is None else max_attempts,
             isolated=spec.isolated if isolated is None else isolated,
+            cache_seconds=spec.cache_seconds if cache_seconds is None else cache_seconds,
         )
         _check(spec)
         return spec
@@ -209,6 +213,18 @@ def _spec_of(tool: BaseTool) -> ToolSpec:
         return_direct=tool.return_direct,
         injected=injected,
         tool=tool,
+        cache_seconds=_cache_seconds(tool),
+    )
+
+
+def _cache_seconds(tool: BaseTool) -> float | None:
+    """What a LangChain tool's own metadata says."""
+    value: object = (tool.metadata or {}).get("cache_seconds")
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise InvalidTool(
+        f"tool {tool.name!r}: cache_seconds in its metadata is {value!r}; give a number",
+        tool=tool.name,
     )
 
 
@@ -231,7 +247,7 @@ def _check(spec: ToolSpec) -> None:
             f"{spec.schema['type']!r}; models can only send an object",
             tool=spec.name,
         )
-    for field in ("timeout_seconds", "max_result_bytes", "max_calls", "max_bytes"):
+    for field in ("timeout_seconds", "max_result_bytes", "max_calls", "max_bytes", "cache_seconds"):
         value = getattr(spec, field)
         if value is not None and not 0 < value < math.inf:
             raise InvalidTool(
@@ -246,6 +262,14 @@ def _check(spec: ToolSpec) -> None:
             "had its effect",
             tool=spec.name,
         )
+    if spec.cache_seconds is not None and (spec.side_effect != "read" or spec.injected.names):
+        why = (
+            f"it is {spec.side_effect!r}, and what it does must be done each time"
+            if spec.side_effect != "read"
+            else f"{', '.join(sorted(spec.injected.names))} is injected, and nothing can tell "
+            "whether its result depends on that"
+        )
+        raise InvalidTool(f"tool {spec.name!r} cannot have cache_seconds: {why}", tool=spec.name)
     if spec.isolated:
         spec.reference  # noqa: B018  raises where no other process could find the function
     if isinstance(spec.tool.args_schema, dict):

@@ -22,6 +22,7 @@ from agentkit.tools.catalogue import ToolCatalogue
 from agentkit.tools.consent import Consent
 from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Observation
+from agentkit.tools.remembered import Results
 from agentkit.tools.workers import PLACES
 
 _DEFAULT_LIMITS = ExecutionLimits()
@@ -42,15 +43,17 @@ def run_calls(
     inject: Inject | None = None,
     around: Around | None = None,
     consent: Consent | None = None,
+    results: Results | None = None,
 ) -> list[Observation]:
     """One observation per call, in order; a tool that fails gives one that says so.
 
     `inject` gives the values of a tool's injected arguments. `around` makes a context manager that
     is entered where the tool runs, and which sees its exception. Async tools run in an event loop
-    of their own. `consent` says what may run; without it whoever calls this has decided. Raises
-    what is not for the model: LangGraph's interrupts and KeyboardInterrupt.
+    of their own. `consent` says what may run; without it whoever calls this has decided. `results`
+    remembers those of tools with `cache_seconds`. Raises what is not for the model: LangGraph's
+    interrupts and KeyboardInterrupt.
     """
-    step = _Step(calls, catalogue, limits, inject, around, consent)
+    step = _Step(calls, catalogue, limits, inject, around, consent, results)
     for batch in step.batches():
         step.take(_run_batch(batch, limits))
     return step.observations()
@@ -64,9 +67,10 @@ async def arun_calls(
     inject: Inject | None = None,
     around: Around | None = None,
     consent: Consent | None = None,
+    results: Results | None = None,
 ) -> list[Observation]:
     """As `run_calls`; async tools run in the caller's event loop, and may not block it."""
-    step = _Step(calls, catalogue, limits, inject, around, consent)
+    step = _Step(calls, catalogue, limits, inject, around, consent, results)
     for batch in step.batches():
         step.take(await _arun_batch(batch, limits))
     return step.observations()
@@ -83,14 +87,16 @@ class _Step:
         inject: Inject | None,
         around: Around | None,
         consent: Consent | None,
+        results: Results | None,
     ) -> None:
         self._ready: list[ReadyCall] = []
         self._observed: dict[int, Observation] = {}
         self._unsettled = ""  # a tool with side effects that timed out and may still be at it
         for index, call in enumerate(calls):
             item = prepare(
-                index, call, catalogue, limits, inject=inject, around=around, consent=consent
-            )
+                index, call, catalogue, limits,
+                inject=inject, around=around, consent=consent, results=results,
+            )  # fmt: skip
             if isinstance(item, ReadyCall):
                 self._ready.append(item)
             else:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from langchain_core.messages import ToolMessage
 
+from agentkit.tools.remembered import Remembered
+
 Status = Literal["ok", "error", "timeout", "invalid", "unknown_tool", "denied"]
 
 SPARED = "agentkit_spared_tokens"
@@ -20,7 +22,8 @@ class Observation:
 
     `artifact` is what the tool kept from the model (LangChain's content_and_artifact); `command` is
     a LangGraph Command that the tool returned, for the graph to apply. `spared_tokens` is what
-    pruning took off what would have been sent.
+    pruning took off what would have been sent. `remembered` tells of a result that an earlier call
+    had made.
     """
 
     call_id: str
@@ -34,6 +37,7 @@ class Observation:
     artifact: object = None
     command: object = None
     spared_tokens: int = 0
+    remembered: Remembered | None = None
 
     def to_message(self) -> ToolMessage:
         """The message that answers the call."""

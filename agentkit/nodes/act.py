@@ -13,10 +13,12 @@ from opentelemetry.trace import Status, StatusCode
 from agentkit.allowance import Allowance
 from agentkit.budgets.context import spending
 from agentkit.consent import consent_to
+from agentkit.memory.cache import ResponseCache
 from agentkit.nodes.observe import Observer
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 from agentkit.telemetry import names
+from agentkit.tool_results import task_results
 from agentkit.tools.call import Around, Call
 from agentkit.tools.catalogue import ToolSpec
 from agentkit.tools.consent import Consent
@@ -25,6 +27,7 @@ from agentkit.tools.limits import ExecutionLimits
 from agentkit.tools.observation import Observation
 from agentkit.tools.permissions import Permissions
 from agentkit.tools.provision.toolbox import Toolbox
+from agentkit.tools.remembered import Remembered
 
 _LEAST_TOOL_SECONDS = 0.05
 
@@ -37,6 +40,7 @@ def act(
     limits: ExecutionLimits,
     permissions: Permissions,
     observer: Observer | None = None,
+    results: ResponseCache | None = None,
 ) -> AgentState:
     """The observations of the last answer's calls, in their order.
 
@@ -47,8 +51,9 @@ def act(
     allowed = allowance.calls()
     consent = _consent(run, allowed, toolbox, permissions)
     ran = run_calls(
-        allowed, toolbox.catalogue, _within(run, limits), around=around, consent=consent
-    )
+        allowed, toolbox.catalogue, _within(run, limits),
+        around=around, consent=consent, results=task_results(results, run.task),
+    )  # fmt: skip
     return _end(run, state, calls, ran, allowance, observer)
 
 
@@ -60,6 +65,7 @@ async def aact(
     limits: ExecutionLimits,
     permissions: Permissions,
     observer: Observer | None = None,
+    results: ResponseCache | None = None,
 ) -> AgentState:
     """As `act`, on the event loop."""
     calls, around = _begin(state, run, toolbox)
@@ -67,8 +73,9 @@ async def aact(
     allowed = allowance.calls()
     consent = _consent(run, allowed, toolbox, permissions)
     ran = await arun_calls(
-        allowed, toolbox.catalogue, _within(run, limits), around=around, consent=consent
-    )
+        allowed, toolbox.catalogue, _within(run, limits),
+        around=around, consent=consent, results=task_results(results, run.task),
+    )  # fmt: skip
     return _end(run, state, calls, ran, allowance, observer)
 
 
@@ -126,6 +133,8 @@ def _end(
     for observation in observed:
         if observation.status != "ok" or observation.cut:
             _note(run, state.get("step", 0), observation)
+        if observation.remembered is not None:
+            _note_remembered(run, state.get("step", 0), observation.name, observation.remembered)
     sent = observed if observer is None else observer.observe(state, run, calls, observed)
     update: AgentState = {"messages": [observation.to_message() for observation in sent]}
     if run.pruner is not None and run.pruner.recalls:
@@ -152,5 +161,19 @@ def _note(run: Run, step: int, observation: Observation) -> None:
             "status": observation.status,
             "cut": observation.cut,
             "original_bytes": observation.original_bytes,
+        },
+    )
+
+
+def _note_remembered(run: Run, step: int, tool: str, known: Remembered) -> None:
+    run.task.note(
+        "tool_remembered",
+        f"{tool}: a result of {known.age_seconds:.0f} s before, which saved a call of "
+        f"{known.saved_seconds:.2f} s",
+        step=step,
+        data={
+            "tool": tool,
+            "age_seconds": round(known.age_seconds, 1),
+            "saved_seconds": round(known.saved_seconds, 3),
         },
     )

@@ -42,6 +42,8 @@ LANGFUSE_TRACE: Final = "langfuse.trace.name"
 OI_KIND: Final = "openinference.span.kind"
 OI_TOTAL: Final = "llm.token_count.total"
 
+TOOL_REMEMBERED: Final = "agentkit.tool.remembered"
+AGE_SECONDS: Final = "agentkit.tool.age_seconds"
 TIER: Final = "agentkit.tier"
 STEP: Final = "agentkit.step"
 ATTEMPT: Final = "agentkit.attempt"

@@ -130,9 +130,11 @@ class ResponseCache:
         cost_nusd: int,
         tags: tuple[str, ...] = (),
         sources: tuple[str, ...] = (),
+        ttl_seconds: float | None = None,
     ) -> str | None:
         """Keep an answer and return its entry's id; None where it is larger than the cache.
 
+        `ttl_seconds` goes before what the policy says.
         `refusal` in `agentkit.memory.cache.admission` says what must not be kept.
         """
         now = self._clock()
@@ -145,7 +147,7 @@ class ResponseCache:
             question=request.text or "",
             answer=answer,
             kept_at=now,
-            expires_at=now + min([*ttls] or [self.policy.ttl_seconds]),
+            expires_at=now + (ttl_seconds or min(ttls or [self.policy.ttl_seconds])),
             vector=self._vector_bytes(request),
             cost_nusd=cost_nusd,
             tags=tags,
