@@ -64,6 +64,7 @@ class Run:
         self._prefixes: dict[int, Prefix] = {}
         self._catalogue_tokens: dict[int, int] = {}
         self.pruner: TaskPruner | None = None
+        self.last_call: CallRecord | None = None
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
         task.observe(trace.budget_event)
@@ -100,6 +101,8 @@ class Run:
     def end_call(self, record: CallRecord) -> None:
         """A model call has been settled."""
         self.trace.end_call(record)
+        if record.purpose == "step" and record.status == "ok":
+            self.last_call = record
         with self._lock:
             calls, read, written, cost = self._spent
             self._spent = (

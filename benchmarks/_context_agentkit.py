@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import ceil
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
+from agentkit.budgets.margin import likely_factor
 from agentkit.budgets.tokens import count_text
 from agentkit.budgets.usage import Usage
 from agentkit.memory import Frame, engine_for
+from agentkit.memory.cache_rules import cache_rules
 from agentkit.tools.observation_store import MemoryObservationStore
-from agentkit.tools.pruner import Pruning, TaskPruner
+from agentkit.tools.pruner import Pruning, SentPrefix, TaskPruner
 from agentkit.tools.recall import recall, recall_tool
-from benchmarks._context_bill import Request, Tool
+from benchmarks._context_bill import Provider, Request, Tool
 from benchmarks._context_policies import Sent, tools_of
 from benchmarks._recordings import Copied, Recording, text_of
 
@@ -21,6 +24,7 @@ MOST_FETCHES_A_VALUE = 4
 _MESSAGE_TOKENS = 8
 _CALL_TOKENS = 10
 _PRUNING = Pruning()
+_MODELS: dict[Provider, str] = {"anthropic": "claude-sonnet-4-5", "openai": "gpt-5.1"}
 
 
 class Pruned:
@@ -30,7 +34,10 @@ class Pruned:
     name and the words of the model's own turn, then page by page.
     """
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, provider: Provider = "anthropic") -> None:
+        self._rules = cache_rules(_MODELS[provider], provider)
+        self._factor = likely_factor(provider)
+        self._billed = (0, 0)
         self._recording = recording
         self._store = MemoryObservationStore()
         self._pruner = TaskPruner(_PRUNING, partial(self._store.put, "task"))
@@ -38,7 +45,7 @@ class Pruned:
         self._seen = 0
         self._handles: dict[int, str] = {}
         self._fetches = 0
-        self._engine = engine_for("claude-sonnet-4-5", "anthropic")
+        self._engine = engine_for(_MODELS[provider], provider)
 
     @property
     def _tools(self) -> list[Tool]:
@@ -67,14 +74,26 @@ class Pruned:
         found = self._pruner.prune(
             message.text,
             query=_query(transcript[:at]),
-            sent_tokens=sum(count_text(text_of(m)) + _MESSAGE_TOKENS for m in self._sent),
-            calls=sum(isinstance(m, AIMessage) for m in self._sent),
+            sent=self._before(),
         )
         if found is None:
             return message
         if found.handle:
             self._handles[at] = found.handle
         return message.model_copy(update={"content": found.text})
+
+    def billed(self, input_tokens: int) -> None:
+        """What the provider reported for the last request."""
+        self._billed = (input_tokens, len(self._sent))
+
+    def _before(self) -> SentPrefix:
+        tokens, at = self._billed
+        since = sum(count_text(text_of(m)) + _MESSAGE_TOKENS for m in self._sent[at:])
+        return SentPrefix(
+            tokens=int(tokens / self._factor) + since,
+            calls=sum(isinstance(m, AIMessage) for m in self._sent),
+            least_cached_tokens=ceil(self._rules.least_tokens / self._factor),
+        )
 
     def holds(self, value: str) -> bool:
         """Whether what is sent now has a value."""
@@ -90,7 +109,8 @@ class Pruned:
         start, requests = 1, []
         while asks and len(requests) < MOST_FETCHES_A_VALUE:
             arguments = {"handle": handle, **asks.pop()}
-            brought = recall(self._store, "task", **arguments, max_tokens=_PRUNING.recall_tokens)
+            most = _PRUNING.range_tokens if "range" in arguments else _PRUNING.recall_tokens
+            brought = recall(self._store, "task", **arguments, max_tokens=most)
             requests.append(self._asked(arguments, brought))
             if missing.value in brought:
                 return requests

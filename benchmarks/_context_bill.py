@@ -57,6 +57,7 @@ class Account:
     cost_nusd: dict[Provider, int] = field(default_factory=lambda: {"anthropic": 0, "openai": 0})
     tokens: int = 0
     refusals: list[str] = field(default_factory=list[str])
+    last_input_tokens: dict[Provider, int] = field(default_factory=dict["Provider", int])
 
     def __post_init__(self) -> None:
         self._seconds = 0.0
@@ -75,6 +76,7 @@ class Account:
                 self.refusals.append(f"{provider}: {refusal}")
                 continue
             self.cost_nusd[provider] += counter.model.cost_nusd(usage)
+            self.last_input_tokens[provider] = usage.input_tokens
             if provider == "openai":
                 self.tokens += usage.input_tokens + request.output_tokens
 

@@ -9,10 +9,16 @@ _COLD = {"anthropic": 1.5, "local": 1.0, "llama.cpp": 1.0}
 """Before anything was seen: o200k undercounts Claude by 15-20 % up to 4.6 and 30-50 % from 4.7 on
 (measured in November 2026); llama.cpp counts exactly."""
 _COLD_OTHERS = 1.25
+_LIKELY = {"anthropic": 1.15}
 _WARM_AFTER = 3
 _SAFETY = 1.02
 _SLACK_TOKENS = 8
 _SMALLEST_SAMPLE_TOKENS = 32
+
+
+def likely_factor(provider: str) -> float:
+    """How many tokens of `provider` one of o200k is at the least; for estimates, not for bounds."""
+    return _LIKELY.get(provider, 1.0)
 
 
 class TokenMargins:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from agentkit.tools.catalogue import ToolSpec
 from agentkit.tools.observation_store import ObservationStore
-from agentkit.tools.prune.essence import readable
-from agentkit.tools.prune.pruning import about
+from agentkit.tools.prune.pruning import about, at_length
 from agentkit.tools.prune.room import Room
 
 RECALL = "recall"
@@ -43,7 +42,7 @@ def recall(
         return said if room.holds(said) else "[nothing is kept under this handle]"
     if query and query.strip() and not range:
         return about(text, query, room)
-    lines = readable(text).split("\n")
+    lines = at_length(text).split("\n")
     bounds = _bounds(range or "", len(lines))
     if bounds is None:
         return f'[no such range; give lines of 1 to {len(lines):,}, as in "120-180"]'
@@ -55,14 +54,18 @@ def recall_tool(
     task_id: Callable[[], str],
     *,
     max_tokens: int = DEFAULT_RECALL_TOKENS,
+    range_tokens: int | None = None,
 ) -> ToolSpec:
     """The tool `recall`, for a catalogue; `task_id` says whose observations a call may see.
+
+    `range_tokens` bound a range of lines, by default as many as `max_tokens`.
 
     What it returns is bounded already and must not be pruned again.
     """
 
     def bring_back(handle: str, query: str = "", range: str = "") -> str:
-        return recall(store, task_id(), handle, query, range, max_tokens=max_tokens)
+        most = max_tokens if range_tokens is None or not range.strip() else range_tokens
+        return recall(store, task_id(), handle, query, range, max_tokens=most)
 
     return ToolSpec.of(
         bring_back,

@@ -6,13 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from agentkit.budgets.context import current_task
+from agentkit.budgets.margin import likely_factor
 from agentkit.budgets.tokens import count_text
 from agentkit.checkpoint import checkpoint_file
 from agentkit.errors import ConfigError
+from agentkit.memory.cache_rules import cache_rules
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
 from agentkit.tools.call import Call
@@ -27,7 +30,7 @@ from agentkit.tools.observation_store import (
 )
 from agentkit.tools.provision.dispatch import FIND
 from agentkit.tools.prune.pruned import Pruned
-from agentkit.tools.pruner import Pruning, TaskPruner
+from agentkit.tools.pruner import Pruning, SentPrefix, TaskPruner
 from agentkit.tools.recall import RECALL, recall_tool
 
 _CHARS_A_TOKEN = 4
@@ -53,7 +56,7 @@ class Observer:
             run.pruner = self._taken_up(state, run)
         pruner = run.pruner
         messages = transcript(state)
-        sent_tokens = sum(map(_chars, messages)) // _CHARS_A_TOKEN
+        before = _before(state, run, messages)
         about = _about(state, messages)
         sent: list[Observation] = []
         for call, observation in zip(calls, observed, strict=True):
@@ -62,13 +65,12 @@ class Observer:
                 found = pruner.prune(
                     observation.content,
                     query=query,
-                    sent_tokens=sent_tokens,
-                    calls=state.get("step", 0),
+                    sent=before,
                 )
                 if found is not None:
                     observation = _as_sent(observation, found)  # noqa: PLW2901  one story
                     _note(run, state.get("step", 0), observation, found)
-            sent_tokens += len(observation.content) // _CHARS_A_TOKEN
+            before = before.with_more(len(observation.content) // _CHARS_A_TOKEN)
             sent.append(observation)
         return sent
 
@@ -104,7 +106,12 @@ def observer_of(
             "rename it, or give pruning=None"
         )
     kept = store or _store_beside(checkpoint)
-    tool = recall_tool(kept, lambda: current_task().task_id, max_tokens=pruning.recall_tokens)
+    tool = recall_tool(
+        kept,
+        lambda: current_task().task_id,
+        max_tokens=pruning.recall_tokens,
+        range_tokens=pruning.range_tokens,
+    )
     return Observer(pruning=pruning, store=kept, recall=tool)
 
 
@@ -119,6 +126,21 @@ def _store_beside(checkpoint: object) -> ObservationStore:
     if isinstance(checkpoint, str) and checkpoint.startswith(_SQLITE):
         return SqliteObservationStore(f"{checkpoint_file(checkpoint)}.observations")
     return MemoryObservationStore()
+
+
+def _before(state: AgentState, run: Run, messages: Sequence[BaseMessage]) -> SentPrefix:
+    """What stands before the observations: as the provider counted it, if it has been asked."""
+    calls = state.get("step", 0)
+    last = run.last_call
+    if last is None:
+        return SentPrefix(tokens=sum(map(_chars, messages)) // _CHARS_A_TOKEN, calls=calls)
+    factor = likely_factor(last.provider)
+    rules = cache_rules(last.model, last.provider)
+    return SentPrefix(
+        tokens=int((last.usage.input_tokens + last.usage.output_tokens) / factor),
+        calls=calls,
+        least_cached_tokens=None if rules.how == "none" else ceil(rules.least_tokens / factor),
+    )
 
 
 def _is_prunable(observation: Observation) -> bool:

@@ -14,6 +14,7 @@ from agentkit.tools.prune import prune
 from agentkit.tools.recall import recall, recall_tool
 
 ROWS = json.dumps([{"id": f"ORD-{n}", "total": n * 7} for n in range(4000)])
+FEW_ROWS = json.dumps([{"id": f"ORD-{n}", "total": n * 7} for n in range(3)])
 LINES = "\n".join(f"line number {n}" for n in range(1, 3001))
 
 
@@ -68,9 +69,34 @@ def test_range_that_makes_no_sense_is_said(store: MemoryObservationStore, wanted
     assert found == '[no such range; give lines of 1 to 3,000, as in "120-180"]'
 
 
-def test_range_of_json_on_one_line_counts_its_readable_lines(store: MemoryObservationStore) -> None:
+def test_range_of_json_on_one_line_counts_its_rows(store: MemoryObservationStore) -> None:
+    found = recall(store, "task", store.put("task", FEW_ROWS), range="2-3")
+    assert found.splitlines()[:2] == [" ORD-0|0", " ORD-1|7"]
+
+
+def test_range_of_long_json_counts_its_readable_lines(store: MemoryObservationStore) -> None:
     found = recall(store, "task", store.put("task", ROWS), range="2-4")
     assert found.startswith(' {\n  "id": "ORD-0",\n  "total": 0\n')
+
+
+def test_what_is_asked_for_is_shown_before_names_in_the_rest(store: MemoryObservationStore) -> None:
+    files = [
+        {"name": f"File of {kind}", "url": f"https://data.example/{kind}?{'x' * 150}"}
+        for kind in ("csv", "rdf", "json", "xml")
+    ]
+    kept = store.put("task", json.dumps({"files": files}))
+    found = recall(store, "task", kept, "the rdf file", max_tokens=180)
+    assert files[1]["url"] in found
+
+
+def test_tool_brings_back_more_lines_than_answers_to_a_query(store: MemoryObservationStore) -> None:
+    tool = recall_tool(store, lambda: "task", max_tokens=100, range_tokens=400).tool
+    kept = store.put("task", LINES)
+    asked, lines = (
+        str(tool.invoke({"handle": kept, **wanted}))
+        for wanted in ({"query": "2718"}, {"range": "1-"})
+    )
+    assert count_text(asked) <= 100 < 300 < count_text(lines) <= 400
 
 
 def test_one_endless_line_is_cut(store: MemoryObservationStore) -> None:

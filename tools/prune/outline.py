@@ -25,12 +25,16 @@ _JOINED_CHARS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What a pruner works for: the query's terms, the room, the time, and what was told before."""
+    """What a pruner works for: the query's terms, the room, the time, and what was told before.
+
+    `names_percent` of the room are kept for the names in what has to go.
+    """
 
     terms: Terms
     room: Room
     deadline: Deadline
     earlier: Earlier | None = None
+    names_percent: int = 40
 
 
 @dataclass(kw_only=True)

@@ -13,11 +13,12 @@ from dataclasses import replace
 from agentkit.tools.errors import InvalidLimits
 from agentkit.tools.prune.decoding import MAX_INPUT_BYTES, binary_text, decoded
 from agentkit.tools.prune.earlier import Earlier
+from agentkit.tools.prune.essence import readable
 from agentkit.tools.prune.found import Found, Observation, cut_down
 from agentkit.tools.prune.outline import Ask
-from agentkit.tools.prune.pruned import Deadline, Kind, Pruned
+from agentkit.tools.prune.pruned import Deadline, Kind, OutOfTime, Pruned
 from agentkit.tools.prune.room import Room
-from agentkit.tools.prune.shown import shown
+from agentkit.tools.prune.shown import in_full, shown
 from agentkit.tools.prune.terms import Terms
 
 Keep = Callable[[str], str]
@@ -27,6 +28,8 @@ DEFAULT_MAX_TOKENS = 1_000
 DEFAULT_TIME_BUDGET_SECONDS = 2.0
 _FOOTER_TOKENS = 32
 _RECALL_EMPHASIS = 20.0
+_RECALL_NAMES_PERCENT = 10
+_ALL_TOKENS = 1_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +80,22 @@ def about(text: str, query: str, room: Room) -> str:
         terms=Terms.of(query, emphasis=_RECALL_EMPHASIS),
         room=_inner(room),
         deadline=Deadline(DEFAULT_TIME_BUDGET_SECONDS),
+        names_percent=_RECALL_NAMES_PERCENT,
     )
     return _found(text, ask, room, None).pruned_within(room).text
+
+
+def at_length(text: str) -> str:
+    """All of a kept observation on lines; JSON as tightly as `prune` puts it with nothing gone."""
+    ask = Ask(
+        terms=Terms.of(""),
+        room=Room(limit=_ALL_TOKENS, unit="tokens"),
+        deadline=Deadline(DEFAULT_TIME_BUDGET_SECONDS),
+    )
+    try:
+        return in_full(text, ask) or readable(text)
+    except OutOfTime:
+        return readable(text)
 
 
 def _room(max_tokens: int | None, max_bytes: int | None) -> Room:

@@ -40,8 +40,6 @@ _MAYBE_YAML: frozenset[Kind] = frozenset({"code", "listing", "search", "table", 
 
 
 _LINES_ALONE: frozenset[Kind] = frozenset({"code", "diff", "log", "trace"})
-_NAMES_PERCENT = 40
-"""Of the room, kept for the names in what has to go; chosen on development rows."""
 _ALSO = "also: "
 _ALSO_TOKENS = 4
 
@@ -65,6 +63,21 @@ def shown(observation: Observation, ask: Ask, room: Room) -> Found:
             if observation.kind is not None:
                 raise
     return _shown_as_text(observation, inner, kind, ask, room)
+
+
+def in_full(text: str, ask: Ask) -> str | None:
+    """JSON as an outline that has all of it; None for what is no JSON or too much for an outline.
+
+    Raises OutOfTime where the time is up.
+    """
+    inner = essence(text)
+    if inner.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        outline = json_outline(inner, ask)
+    except (ValueError, RecursionError):
+        return None
+    return None if outline.unseen or outline.clipped else whole(outline)
 
 
 def _shown_as_text(observation: Observation, inner: str, kind: Kind, ask: Ask, room: Room) -> Found:
@@ -129,7 +142,7 @@ def _best(outline: Outline, ask: Ask, kind: Kind) -> Fit:
     """The best lines, and one with the names in the others where those are what is copied."""
     if kind in _LINES_ALONE:
         return fit(outline, ask.room, ask.deadline)
-    reserved = ask.room.limit * _NAMES_PERCENT // 100
+    reserved = ask.room.limit * ask.names_percent // 100
     found = fit(outline, ask.room.less(reserved), ask.deadline)
     left = ask.room.limit - ask.room.cost(found.text) - _ALSO_TOKENS
     if left <= 0:
