@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -36,6 +37,7 @@ from agentkit.nodes.judging import judging_of
 from agentkit.nodes.land import land
 from agentkit.nodes.observe import observer_of, whole_results
 from agentkit.nodes.prepare import begin, prepare
+from agentkit.nodes.route import RouteSetting, Routing
 from agentkit.nodes.think import think
 from agentkit.open_tasks import OpenTasks
 from agentkit.result import Check, TaskResult
@@ -79,6 +81,7 @@ class Agent:
         check: Check | None = None,
         quality: float | None = None,
         cascade: Cascade | None = None,
+        route: RouteSetting | None = None,
         system: str = "",
         name: str = "agent",
         checkpoint: str | Checkpointer | None = None,
@@ -132,6 +135,7 @@ class Agent:
         self._tool_results = results_of(tool_results, self.catalogue)
         self._check = check
         self._judging = judging_of(quality, cascade, check)
+        self._routing = Routing(route, self.ledger, self.tiers)
         self._system = SystemMessage(system) if system else None
         self.system = system
         self._tool_limits = tool_limits if pruning is None else whole_results(tool_limits)
@@ -308,14 +312,14 @@ class Agent:
 
     def think(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.think`."""
-        return think(
-            state,
-            run,
-            tiers=self.tiers,
+        thinking = partial(
+            think,
+            run=run,
             toolbox=self.toolbox,
             system=self._system,
             judging=self._judging,
         )
+        return self._routing.think(state, run, self.toolbox, thinking)
 
     def act(self, state: AgentState, run: Run) -> AgentState:
         """See `agentkit.nodes.act`."""
@@ -346,6 +350,7 @@ class Agent:
         plan = self._tasks.landing(run.task_id)
         update = yield from land(state, run, plan=plan, system=self.system, check=self._check)
         self._tasks.forget(run)
+        yield from self._routing.learn(state, run, run.task.record)
         return update
 
     # Running, with the cache or without.

@@ -34,13 +34,15 @@ class _Section(BaseModel):
 
 
 class AgentSection(_Section):
-    """`[agent]`: what `Agent(...)` takes; models go from cheap to dear."""
+    """`[agent]`: what `Agent(...)` takes; models go from cheap to dear. `route` says where a task
+    begins that no `[[route]]` speaks of."""
 
     models: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     system: str = ""
     name: str = Field(default="agent", min_length=1, max_length=100)
     max_steps: int = Field(default=500, ge=1, le=100_000)
+    route: Literal["cheapest", "learned"] = "cheapest"
 
 
 class TaskSection(_Section):
@@ -128,6 +130,7 @@ class Project(_Section):
     prices: PricesSection = PricesSection()
     alerts: AlertsSection = AlertsSection()
     models: dict[str, dict[str, Any]] = {}
+    route: tuple[dict[str, Any], ...] = ()
 
 
 def find_project(folder: Path) -> Path | None:
@@ -166,7 +169,9 @@ def _tables(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     for name, table in data.items():
-        if not isinstance(table, dict) and name in _TABLES:
+        if name == "route":
+            _require_list(path, table)
+        elif not isinstance(table, dict) and name in _TABLES:
             raise ConfigError(f"{path.name}: {name} is a table; write [{name}] and its keys below")
     models = data.get("models", {})
     for name, arguments in models.items():
@@ -176,6 +181,15 @@ def _tables(path: Path) -> dict[str, Any]:
                 f" {name!r} belongs elsewhere (the list of models is [agent] models = [...])"
             )
     return data
+
+
+def _require_list(path: Path, rules: object) -> None:
+    tables = cast("list[object]", rules) if isinstance(rules, list) else []
+    if not tables or not all(isinstance(rule, dict) for rule in tables):
+        raise ConfigError(
+            f"{path.name}: rules of routing stand in [[route]], a table each, with when = {{...}} "
+            "and tier = ..."
+        )
 
 
 _TABLES: Mapping[str, type[_Section] | None] = {
@@ -188,6 +202,7 @@ _TABLES: Mapping[str, type[_Section] | None] = {
     "prices": PricesSection,
     "alerts": AlertsSection,
     "models": None,
+    "route": None,
 }
 
 

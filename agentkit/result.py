@@ -66,6 +66,9 @@ class TaskResult:
         }
 
 
+CHECK_FAILED = "check did not pass"
+"""The reason of a task that was answered and not resolved."""
+
 Check = Callable[[TaskResult], bool]
 
 
@@ -75,7 +78,7 @@ def checked(check: Check, result: TaskResult) -> tuple[Outcome, str | None]:
         passed = check(result)
     except Exception as error:  # noqa: BLE001  the user's own code: it must not lose the answer
         return "answered", f"check raised {type(error).__name__}: {error}"
-    return ("resolved", None) if passed else ("answered", "check did not pass")
+    return ("resolved", None) if passed else ("answered", CHECK_FAILED)
 
 
 def result_of(record: TaskRecord, *, answer: str, calls: list[CallRecord]) -> TaskResult:

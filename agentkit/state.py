@@ -24,10 +24,10 @@ def append(left: list[AnyMessage], right: Any) -> list[AnyMessage]:
 class AgentState(TypedDict, total=False):
     """The state of one task.
 
-    `tier` is the cheapest tier still tried, `context` what became of earlier messages,
-    `offered` the tools on offer in the order in which they came, which outlasts a task of a thread,
-    `recalls` that `recall` is among them, `asking` that a person is asked about the budget,
-    `ending` why the task goes to land.
+    `tier` is the cheapest tier still tried, `route` which tiers are, and why, `context` what became
+    of earlier messages, `offered` the tools on offer in the order in which they came, which
+    outlasts a task of a thread, `recalls` that `recall` is among them, `asking` that
+    a person is asked about the budget, `ending` why the task goes to land.
     """
 
     messages: Annotated[list[AnyMessage], append]
@@ -35,6 +35,7 @@ class AgentState(TypedDict, total=False):
     request_at: int
     step: int
     tier: int
+    route: dict[str, Any]
     escalations: int
     context: dict[str, Any]
     offered: list[Batch]
@@ -52,6 +53,7 @@ def fresh(task_id: str = "") -> AgentState:
         "task_id": task_id,
         "step": 0,
         "tier": 0,
+        "route": {},
         "escalations": 0,
         "context": {},
         "recalls": False,

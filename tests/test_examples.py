@@ -82,6 +82,7 @@ def test_the_example_of_traces_writes_where_it_is_told(tmp_path: Path) -> None:
         "docs/graph.md",
         "docs/context.md",
         "docs/cache.md",
+        "docs/routing.md",
     ],
 )
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:

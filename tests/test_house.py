@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
 FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
 LINKED = ("budgets", "memory", "tools")
-PUBLIC = ("agentkit", "agentkit.budgets", "agentkit.memory", "agentkit.tools")
+PUBLIC = ("agentkit", "agentkit.budgets", "agentkit.memory", "agentkit.routing", "agentkit.tools")
 
 
 def _packages_on_disk() -> set[str]:

@@ -22,6 +22,7 @@ from agentkit.cli import (
     models,
     prices,
     report,
+    route,
     run,
     status,
     tasks,
@@ -64,6 +65,7 @@ app.add_typer(budget.app, name="budget")
 app.add_typer(cache.app, name="cache")
 app.add_typer(models.app, name="models")
 app.add_typer(prices.app, name="prices")
+app.add_typer(route.app, name="route")
 app.add_typer(tools.app, name="tools")
 app.command()(doctor.doctor)
 

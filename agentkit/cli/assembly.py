@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentkit.agent import Agent
     from agentkit.budgets.budget import Budget
     from agentkit.budgets.webhook import Webhook
+    from agentkit.nodes.route import RouteSetting
 
 WEBHOOK_VARIABLE = "AGENTKIT_WEBHOOK_URL"
 WEBHOOK_SECRET_VARIABLE = "AGENTKIT_WEBHOOK_SECRET"  # noqa: S105  the name of one
@@ -95,10 +96,21 @@ def open_agent(
             name=settings.name,
             max_steps=settings.max_steps,
             checkpoint=saver,
+            route=_route(settings),
         )
     finally:
         if isinstance(saver, ThreadedSqliteSaver):
             saver.conn.close()
+
+
+def _route(settings: Settings) -> RouteSetting | None:
+    """The rules of the project file, then what was learned, where it says so."""
+    if not settings.rules:
+        return "learned" if settings.learns else None
+    from agentkit.routing.learned import LearnedRoute
+    from agentkit.routing.rules import RuleRoute
+
+    return RuleRoute(settings.rules, otherwise=LearnedRoute() if settings.learns else None)
 
 
 def model_of(settings: Settings, name: str) -> BaseChatModel:

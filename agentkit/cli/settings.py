@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentkit.budgets.budget import Budget
 from agentkit.config import Project, find_project, read_project
 from agentkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agentkit.routing.rules import Rule
 
 DEFAULT_USD = "1"
 """Limit of a run that names none and may cost money."""
@@ -67,6 +70,8 @@ class Settings:
     prices: Path | None
     trace: str | None
     trace_profile: str
+    rules: tuple[Rule, ...] = ()
+    learns: bool = False
 
     @property
     def spends_money(self) -> bool:
@@ -120,6 +125,8 @@ def read_settings(flags: Flags) -> Settings:
         prices=None if prices is None else (here if flags.prices else folder) / prices,
         trace=trace,
         trace_profile=project.trace.profile,
+        rules=_rules(project),
+        learns=agent.route == "learned",
     )
 
 
@@ -136,6 +143,14 @@ def sqlite_file(address: str) -> Path | None:
     if not address.startswith(_SQLITE):
         return None
     return Path(address.removeprefix(_SQLITE).partition("?")[0])
+
+
+def _rules(project: Project) -> tuple[Rule, ...]:
+    if not project.route:
+        return ()
+    from agentkit.routing.rules import read_rules
+
+    return read_rules(project.route)
 
 
 def _checkpoint(flag: str | None, project: Project, ledger: str, here: Path) -> str | None:

@@ -8,7 +8,8 @@ import typer
 
 from agentkit.cli import options
 from agentkit.cli.journal import money, opened, show_rows, usd
-from agentkit.cli.screen import cell, console, emit
+from agentkit.cli.routes_told import routes_of, told_route
+from agentkit.cli.screen import cell, console, emit, one_line
 
 if TYPE_CHECKING:
     from agentkit.budgets.journal import TaskRecord
@@ -28,13 +29,16 @@ def why(
     """What drove a task's cost, in order, and the lever that would have saved most on it."""
     with opened(ledger, config, trust_config, ask=not json) as (_, book):
         record, found = _why(book, task)
+        routes = routes_of(book.store.events(record.task_id))
     if json:
-        emit(_facts(record, found))
+        emit({**_facts(record, found), "routes": routes})
         return 0
     out = console()
     out.print(
         cell(f"task {record.task_id}: {record.outcome or 'running'}, {money(found.cost_nusd)}")
     )
+    for route in routes:
+        out.print(cell(one_line(told_route(route), most_chars=300)))
     for cause in found.causes:
         share = cause.nusd / found.cost_nusd if found.cost_nusd else 0.0
         beside = "  (of the above)" if cause.overlaps else ""

@@ -73,7 +73,7 @@ def _ask_tiers(
         state=state, run=run, tiers=tiers, toolbox=toolbox, system=system, judging=judging,
         escalations=state.get("escalations", 0),
     )  # fmt: skip
-    attempt = Attempt(index=state.get("tier", 0))
+    attempt = Attempt(index=_place(state, tiers))
     while True:
         tier = tiers[attempt.index]
         try:
@@ -95,7 +95,7 @@ def _ask_tiers(
         if attempt.kind == "hint":
             following = attempt.continued(message, was_cut=_was_cut(message))
             if following is None:
-                yield from step.escalate(tiers[tier.index - 1], step.gave_way or "")
+                yield from step.escalate(tiers[attempt.index - 1], step.gave_way or "")
                 return step.answered(message, tier)
             step.gave_way = None
             attempt = following
@@ -116,6 +116,12 @@ def _ask_tiers(
         attempt = attempt.after(verdict, message, toolbox, reason)
 
 
+def _place(state: AgentState, tiers: Sequence[Tier]) -> int:
+    """Where the state's tier stands among `tiers`, of which a route may have left some out."""
+    floor = state.get("tier", 0)
+    return next((at for at, tier in enumerate(tiers) if tier.index >= floor), len(tiers) - 1)
+
+
 @dataclass(kw_only=True, slots=True)
 class _Step:
     """One step while its tiers are asked: what stays the same, and what has given way."""
@@ -130,7 +136,7 @@ class _Step:
     gave_way: str | None = None
 
     def is_last(self, tier: Tier) -> bool:
-        return tier.index + 1 == len(self.tiers)
+        return tier.index == self.tiers[-1].index
 
     def call(self, tier: Tier, attempt: Attempt) -> tuple[Call, ContextPlan, Judge | None]:
         """The call of one try, the plan of its context, and what will judge its answer."""
@@ -175,7 +181,8 @@ class _Step:
         """Count and tell that the next tier is asked."""
         self.gave_way = reason
         self.escalations += 1
-        yield from _escalate(self.state, self.run, tier, reason)
+        above = next(each.index for each in self.tiers if each.index > tier.index)
+        yield from _escalate(self.state, self.run, tier, above, reason)
 
     def answered(self, message: AIMessage, tier: Tier) -> AgentState:
         """The end of the step; the task stays on a dearer tier once it escalated often enough."""
@@ -264,15 +271,15 @@ def _note_context(run: Run, step: int, miss: Miss | None, left_out: Sequence[Lef
         run.task.note("cache_missed", miss.told, step=step, data=asdict(miss))
 
 
-def _escalate(state: AgentState, run: Run, tier: Tier, reason: str) -> Work[None]:
+def _escalate(state: AgentState, run: Run, tier: Tier, to_tier: int, reason: str) -> Work[None]:
     step = state.get("step", 0)
-    run.trace.escalation(step=step, tier=tier.index, to_tier=tier.index + 1, reason=reason)
+    run.trace.escalation(step=step, tier=tier.index, to_tier=to_tier, reason=reason)
     note = partial(
         run.task.note,
         "escalation",
         f"{tier.label} gave way: {reason}",
         step=step,
-        data={"tier": tier.index, "to_tier": tier.index + 1, "reason": reason},
+        data={"tier": tier.index, "to_tier": to_tier, "reason": reason},
     )
     yield Blocking(note, run.task.ledger.store.blocking)
 

@@ -86,6 +86,8 @@ DECISION_SCARCITY: Final = "agentkit.decision.scarcity"
 DECISION_REASON: Final = "agentkit.decision.reason"
 DECISION_COST_PREFIX: Final = "agentkit.decision.expected_usd."
 SIGNAL_PREFIX: Final = "agentkit.signal."
+ROUTE_EVENT: Final = "agentkit.route"
+ROUTE_REASON: Final = "agentkit.route.reason"
 
 METRIC_TOKENS: Final = "gen_ai.client.token.usage"
 METRIC_DURATION: Final = "gen_ai.client.operation.duration"

@@ -107,6 +107,13 @@ class TaskTrace:
         """Tell what became of an answer, by which signals."""
         self._agent.add_event(names.DECISION_EVENT, attributes)
 
+    def route(self, *, step: int, tier: int, reason: str) -> None:
+        """Mark the tier that a step begins with, and why."""
+        self._agent.add_event(
+            names.ROUTE_EVENT,
+            {names.STEP: step, names.TIER: tier, names.ROUTE_REASON: without_quotes(reason)},
+        )
+
     def end(self, record: TaskRecord) -> None:
         """End the task's spans with its sums."""
         self._workflow.set_attributes(

@@ -25,7 +25,7 @@ from agentkit.budgets.journal_query import (
 from agentkit.budgets.loss import OnLoss, StateLoss
 from agentkit.budgets.scope import Scope
 from agentkit.budgets.store import Account, Denial, Grant, Settlement
-from agentkit.budgets.stores.redis_address import read_address
+from agentkit.budgets.stores.redis_address import RedisAddress, read_address
 from agentkit.budgets.stores.redis_connection import RedisConnection
 from agentkit.budgets.stores.redis_journal import JournalFile
 from agentkit.budgets.stores.redis_memory import Memories, OrgMemory
@@ -53,6 +53,11 @@ class RedisStore:
     @property
     def blocking(self) -> bool:
         return True
+
+    @property
+    def address(self) -> RedisAddress:
+        """Where the server is, and how it is used."""
+        return self._redis.address
 
     @property
     def risks(self) -> tuple[str, ...]:
