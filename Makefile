@@ -5,9 +5,10 @@ PYTHON_VENV := .venv/bin/python
 JOBS ?= 2
 
 BACKENDS := .venv-backends
+TRAINING := .venv-pocket
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-backends check format bench model simulate chaos soak lock wheel clean
+.PHONY: help setup demo test test-backends check format bench pocket model simulate chaos soak lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +48,16 @@ bench: .venv/ready ## run the benchmarks; each prints JSON
 	  case $$(basename $$script) in _*) continue;; esac; \
 	  echo "== $$script"; $(PYTHON_VENV) $$script --json; \
 	done
+
+pocket: .venv/ready $(TRAINING)/ready ## train the pocket model anew into build/pocket (an hour; MINUTES=..., AGENTKIT_DATA=...)
+	OMP_WAIT_POLICY=PASSIVE $(TRAINING)/bin/python examples/pocket/build.py \
+	  --folder build/pocket --minutes $(or $(MINUTES),60)
+
+$(TRAINING)/ready: examples/pocket/requirements.txt
+	$(PYTHON_VENV) -m uv venv --quiet --clear --python $(PYTHON_VENV) $(TRAINING)
+	$(PYTHON_VENV) -m uv pip install --quiet --python $(TRAINING)/bin/python -r $<
+	@$(TRAINING)/bin/python examples/pocket/layer.py "$$($(PYTHON_VENV) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@touch $@
 
 model: .venv/ready ## 10,000 examples of any sequence of verbs, on each store (half an hour; EXAMPLES=...)
 	AGENTKIT_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON_VENV) -m pytest --timeout 0 -n $(JOBS) \

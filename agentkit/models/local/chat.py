@@ -22,6 +22,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
+from agentkit.models.local.candidates import likeliest
 from agentkit.models.local.dialect import Answer, Dialect, Turn
 from agentkit.models.local.engine import EngineSettings, LlamaEngine
 from agentkit.models.local.errors import ContextOverflow, ModelSettingsInvalid
@@ -243,7 +244,7 @@ class LocalChatModel(BaseChatModel):
             yield self._message(prepared, None, prompt_tokens=0, floor=None)
             return
         request = self._request(prepared, stop, kwargs)
-        for piece in generate(self.engine, request, cancelled=given_up.is_set):
+        for piece in self._generated(request, prepared.tries, given_up):
             if isinstance(piece, str):
                 yield piece
             else:
@@ -255,6 +256,14 @@ class LocalChatModel(BaseChatModel):
     def _begun(self, turn: Turn, prefix: str) -> Turn:
         """The turn with its answer begun; control words in the beginning stay plain text."""
         return replace(turn, prompt=(*turn.prompt, *self.engine.tokenize(prefix, special=False)))
+
+    def _generated(
+        self, request: Request, tries: int, given_up: threading.Event
+    ) -> Iterator[str | Generated]:
+        if tries and request.sampling.temperature == 0:
+            yield likeliest(self.engine, request, tries=tries, cancelled=given_up.is_set)
+        else:
+            yield from generate(self.engine, request, cancelled=given_up.is_set)
 
     def _message(
         self,

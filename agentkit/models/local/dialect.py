@@ -37,7 +37,10 @@ class ToolChoice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """What the model is to generate from; the fields mean what they mean in `Request`."""
+    """What the model is to generate from; the fields mean what they mean in `Request`.
+
+    `tries` other answers may be looked at where the greedy one was unsure.
+    """
 
     prompt: tuple[int, ...]
     constraint: Constraint | None = None
@@ -45,6 +48,7 @@ class Turn:
     banned: frozenset[int] = frozenset()
     stop: tuple[str, ...] = ()
     tools: tuple[OfferedTool, ...] = ()
+    tries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

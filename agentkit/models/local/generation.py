@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +32,12 @@ class Constraint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What to generate. Tokens of `once` may come a single time, those of `banned` never."""
+    """What to generate. Tokens of `once` may come a single time, those of `banned` never.
+
+    `begun` are choices of the answer that were made before. Choices less likely than
+    `runner_up_below` come with their runner-up, and an answer whose summed log-probability falls
+    below `give_up_below` is given up.
+    """
 
     prompt: tuple[int, ...]
     max_tokens: int
@@ -41,6 +47,9 @@ class Request:
     constraint: Constraint | None = None
     once: frozenset[int] = frozenset()
     banned: frozenset[int] = frozenset()
+    begun: tuple[Choice, ...] = ()
+    runner_up_below: float | None = None
+    give_up_below: float = -math.inf
 
 
 @dataclass(kw_only=True, slots=True)
@@ -57,6 +66,11 @@ class Generated:
     choices: list[Choice] = field(default_factory=list[Choice])
     lengths: list[int] = field(default_factory=list[int])
 
+    @property
+    def logprob(self) -> float:
+        """The log-probability of the whole answer."""
+        return sum(choice.logprob for choice in self.choices)
+
 
 def generate(
     engine: LlamaEngine, request: Request, *, cancelled: Callable[[], bool]
@@ -66,23 +80,26 @@ def generate(
     Raises engine.Cancelled as soon as `cancelled` says so. Closing the iterator ends the work.
     """
     writer = _Writer(engine, request)
+    known = (*request.prompt, *(choice.token for choice in request.begun))
     try:
         with engine.lease(
-            request.prompt,
+            known,
             reserve_tokens=len(request.prompt) + request.max_tokens,
             conversation=request.conversation,
             cancelled=cancelled,
         ) as lease:
             writer.result.reused_tokens = lease.reused_tokens
-            pending = list(request.prompt[lease.reused_tokens :])
-            for _ in range(request.max_tokens):
+            pending = list(known[lease.reused_tokens :])
+            for earlier in request.begun:
+                yield from writer.take_again(earlier)
+            for _ in range(request.max_tokens - len(request.begun)):
+                if writer.finished:
+                    break
                 logits = engine.evaluate(lease.slot, pending, cancelled=cancelled)
                 choice = writer.choose(logits)
                 if choice is None:
                     break
                 yield from writer.take(choice)
-                if writer.finished:
-                    break
                 pending = [choice.token]
         yield from writer.finish()
         yield writer.result
@@ -98,7 +115,9 @@ class _Writer:
         self.finished = False
         self._engine = engine
         self._request = request
-        self._sampler = Sampler(engine.library, request.sampling)
+        self._sampler = Sampler(
+            engine.library, request.sampling, runner_up_below=request.runner_up_below
+        )
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._emitted = ""
@@ -115,8 +134,16 @@ class _Writer:
             self.result.finish_reason = "stop"
         return choice
 
+    def take_again(self, choice: Choice) -> Iterator[str]:
+        """Take a choice that was made before; the grammar must permit it."""
+        if self._grammar is not None:
+            self._grammar.accept(choice.token)
+        yield from self.take(choice)
+
     def take(self, choice: Choice) -> Iterator[str]:
         self.result.choices.append(choice)
+        if self.result.logprob < self._request.give_up_below:
+            self.finished = True
         if choice.token in self._request.once:
             self._used.add(choice.token)
         if self._engine.ends(choice.token):

@@ -25,6 +25,9 @@ _TOKENIZERS = frozenset({"llama", "gpt2", "bert", "t5", "rwkv", "plamo2"})
 _ID_SUFFIX = "_token_id"
 _TOKENS = "tokenizer.ggml.tokens"
 _TEMPLATE = "tokenizer.chat_template"
+_READINGS = "agentkit.pocket.readings"
+_SUM_FLOOR = "agentkit.pocket.sum_floor"
+_MOST_READINGS = 4
 
 _BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
@@ -41,6 +44,8 @@ class GgufSummary:
     """What agentkit needs to know of a model before it is loaded.
 
     `stamp` changes with the file, so that a replaced file is not taken for the one in memory.
+    A pocket model says how many times it wants to read the request (`readings`), and below which
+    summed log-probability its answer should go to a better model (`sum_floor`).
     """
 
     path: str
@@ -51,6 +56,8 @@ class GgufSummary:
     vocab_size: int
     chat_template: str | None
     is_pocket: bool
+    readings: int = 1
+    sum_floor: float | None = None
 
 
 def check_gguf(path: str) -> GgufSummary:
@@ -103,6 +110,8 @@ class _Check:
             vocab_size=vocab_size,
             chat_template=self._template(),
             is_pocket={b"no_tool", b"<|tools|>", b"<|do|>"} <= set(tokens),
+            readings=self._integer(_READINGS, 1, _MOST_READINGS, 1),
+            sum_floor=self._sum_floor(),
         )
 
     def _split(self) -> None:
@@ -238,6 +247,14 @@ class _Check:
         if not isinstance(template, bytes) or len(template) > _LONGEST_TEMPLATE_BYTES:
             self._refuse("a chat template that is no text, or a very long one")
         return template.decode("utf-8", "replace")
+
+    def _sum_floor(self) -> float | None:
+        value = self._header.metadata.get(_SUM_FLOOR)
+        if value is None:
+            return None
+        if not isinstance(value, float) or not -1e6 < value <= 0:
+            self._refuse(f"{_SUM_FLOOR} is {_short(value)}")
+        return round(value, 4)
 
     def _tokens(self) -> list[bytes]:
         values = self._header.metadata.get(_TOKENS)

@@ -33,7 +33,12 @@ def dialect_for(settings: EngineSettings, summary: GgufSummary, *, n_ctx: int) -
         if dialect is None:
             engine = engine_for(settings)
             dialect = (
-                PocketDialect(engine, n_ctx=n_ctx)
+                PocketDialect(
+                    engine,
+                    n_ctx=n_ctx,
+                    readings=summary.readings,
+                    logprob_floor=summary.sum_floor,
+                )
                 if summary.is_pocket
                 else TemplateDialect(engine, summary)
             )

@@ -26,9 +26,11 @@ from agentkit.models.local.generation import Constraint, Generated
 from agentkit.models.local.json_value import as_list, as_object, property_schemas, required_names
 
 MOST_OUTPUT_TOKENS = 96
+
 DEFAULT_LOGPROB_FLOOR = -0.48
-"""Answers whose summed log-probability is lower should go to a better model. Chosen on one half of
-the rows of benchmarks/pocket.py for 96.5 % right in the end, and scored there on the other half."""
+"""For a file that names no floor of its own."""
+
+_TRIES = 3
 
 _REFUSAL = "no_tool"
 _OPEN, _MIDDLE, _NEXT, _CLOSE, _CLOSE_EMPTY = '{"name":"', '","arguments":{', '",', '"}}', "}}"
@@ -46,11 +48,25 @@ class PocketDialect:
     """Speaks with a pocket model about those of the offered tools that it knows."""
 
     writes_answers = False
-    logprob_floor: float | None = DEFAULT_LOGPROB_FLOOR
 
-    def __init__(self, engine: LlamaEngine, *, n_ctx: int) -> None:
+    def __init__(
+        self,
+        engine: LlamaEngine,
+        *,
+        n_ctx: int,
+        readings: int = 1,
+        logprob_floor: float | None = None,
+    ) -> None:
+        """A second of the `readings` of a request sees its end, as a bidirectional model would.
+
+        Answers whose summed log-probability is below `logprob_floor` should go to a better model.
+        """
+        self.logprob_floor: float | None = (
+            DEFAULT_LOGPROB_FLOOR if logprob_floor is None else logprob_floor
+        )
         self._engine = engine
         self._n_ctx = n_ctx
+        self._readings = readings
         self._tokens: dict[str, int | None] = {}
 
     def prepare(
@@ -86,6 +102,7 @@ class PocketDialect:
             ),
             once=frozenset(key for key in keys if key is not None),
             tools=known,
+            tries=_TRIES,
         )
 
     def read(self, turn: Turn, generated: Generated) -> Answer:
@@ -119,11 +136,10 @@ class PocketDialect:
         return [key for key in properties if self._token(_key(key)) is not None]
 
     def _prompt(self, tools: Sequence[OfferedTool], request: str) -> tuple[int, ...]:
-        """Tokens of `<|tools|>` names `<|user|> ` request `<|do|>`."""
+        """Tokens of `<|tools|>` names, `<|user|> ` request as often as it is read, `<|do|>`."""
         names = [self._token(tool.name) for tool in tools]
-        tokens = [self._token("<|tools|>"), *names, self._token("<|user|>")]
-        tokens += self._engine.tokenize(f" {request}", special=False)
-        tokens.append(self._token("<|do|>"))
+        read = [self._token("<|user|>"), *self._engine.tokenize(f" {request}", special=False)]
+        tokens = [self._token("<|tools|>"), *names, *read * self._readings, self._token("<|do|>")]
         return tuple(token for token in tokens if token is not None)
 
     def _token(self, text: str) -> int | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CANDIDATE = [("id", "<i4"), ("logit", "<f4"), ("p", "<f4")]
 _RANDOM_SEED = 0xFFFFFFFF
+_RUNNERS_UP = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,12 +37,14 @@ class Choice:
     """A chosen token. Both figures are of the distribution before any grammar, in nats.
 
     `margin` is the distance to the best other token: negative where the grammar or chance
-    overruled the model's first choice.
+    overruled the model's first choice. `runner_up` is the likeliest other token that the grammar
+    permits, with its logprob, where it was asked for.
     """
 
     token: int
     logprob: float
     margin: float
+    runner_up: tuple[int, float] | None = None
 
 
 class Grammar:
@@ -84,9 +87,13 @@ class Grammar:
 class Sampler:
     """Chooses the tokens of one generation."""
 
-    def __init__(self, library: Any, sampling: Sampling) -> None:
+    def __init__(
+        self, library: Any, sampling: Sampling, *, runner_up_below: float | None = None
+    ) -> None:
+        """Choices whose logprob is lower than `runner_up_below` come with their runner-up."""
         self._library = library
         self._chain = _chain(library, sampling) if sampling.temperature > 0 else None
+        self._runner_up_below = runner_up_below
 
     def choose(
         self, logits: Logits, *, grammar: Grammar | None = None, banned: Collection[int] = ()
@@ -105,11 +112,17 @@ class Sampler:
         token = self._pick(open_logits, grammar)
         if token is None:
             return None
-        if grammar is not None:
-            grammar.accept(token)
         chosen = float(logits[token])
+        runner_up = None
+        unsure = self._runner_up_below is not None and chosen - log_sum < self._runner_up_below
+        if grammar is not None:
+            runner_up = _runner_up(open_logits, token, grammar, log_sum) if unsure else None
+            grammar.accept(token)
         return Choice(
-            token=token, logprob=chosen - log_sum, margin=chosen - _best_other(logits, token)
+            token=token,
+            logprob=chosen - log_sum,
+            margin=chosen - _best_other(logits, token),
+            runner_up=runner_up,
         )
 
     def close(self) -> None:
@@ -153,6 +166,22 @@ def _best_other(logits: Logits, token: int) -> float:
         second, first = np.partition(logits, -2)[-2:]
         best = float(second if logits[token] == first else first)
     return best
+
+
+def _runner_up(
+    logits: Logits, token: int, grammar: Grammar, log_sum: float
+) -> tuple[int, float] | None:
+    """The likeliest permitted token but `token`, if it is among the likeliest few of all."""
+    import numpy as np
+
+    count = min(_RUNNERS_UP, len(logits))
+    few = np.argpartition(logits, -count)[-count:]
+    few = few[(few != token) & np.isfinite(logits[few])]
+    permitted = grammar.permitted(few, logits[few])
+    if not np.isfinite(permitted).any():
+        return None
+    best = int(permitted.argmax())
+    return int(few[best]), float(permitted[best]) - log_sum
 
 
 def _token_array(library: Any, candidates: Any) -> Any:
