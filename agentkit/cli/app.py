@@ -15,6 +15,7 @@ from agentkit.cli import (
     alerts,
     budget,
     cache,
+    calibrate,
     demo,
     doctor,
     evals,
@@ -57,6 +58,7 @@ app.command()(report.top)
 app.command()(report.savings)
 app.command()(advise.advise)
 app.command("eval")(evals.eval_)
+app.command()(calibrate.calibrate)
 app.command()(export.export)
 app.command()(status.statusline)
 app.command()(alerts.metrics)

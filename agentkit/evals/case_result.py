@@ -16,8 +16,8 @@ _LONGEST_ANSWER = 20_000
 class CaseResult:
     """A graded case with what it cost.
 
-    `tier` is the place of the model whose answer stood, -1 where none did. `confidence` is what
-    that model's answer was given before it was taken, and `signals` what that was made of.
+    `tier` is the place of the model whose answer stood, -1 where none did. `signals` speak for the
+    answer, and `confidence` is the chance, made of them, that it is right.
     `stopped` where the money of the whole run ran out in its middle: it is tried again when the
     run goes on with more. `judge_nusd` is no part of `cost_nusd`. `seconds` is the time in models.
     """
@@ -72,12 +72,11 @@ def result_with(
     cost_nusd: int,
     task_id: str,
     signals: Mapping[str, float],
+    confidence: float | None,
     attempt: int = 1,
-    stopped: bool = False,
 ) -> CaseResult:
     """The result of a graded sample, its figures from the journal's records of its calls."""
     stood = next((r for r in reversed(records) if _is_answer(r)), None)
-    judged = next((r for r in reversed(records) if r.confidence is not None), None)
     return CaseResult(
         setting=setting,
         case_id=sample.case.id,
@@ -98,12 +97,11 @@ def result_with(
         escalations=sum(r.escalation is not None for r in records),
         tier=-1 if stood is None else stood.tier,
         seconds=sum(r.latency_seconds for r in records),
-        confidence=None if judged is None else judged.confidence,
+        confidence=confidence,
         signals=signals,
         tags=sample.case.tags,
         task_id=task_id,
         attempt=attempt,
-        stopped=stopped,
     )
 
 

@@ -17,6 +17,7 @@ from agentkit.budgets.budget import Budget
 from agentkit.budgets.ledger import Ledger
 from agentkit.budgets.money import usd_from_nusd
 from agentkit.budgets.task import Task
+from agentkit.cascade import Calibration
 from agentkit.checkpoint import Checkpointer
 from agentkit.errors import ConfigError
 from agentkit.evals.case import Case, CasesInvalid
@@ -42,7 +43,8 @@ class EvalPlan:
     """What is asked of whom.
 
     `models` are (name, model) from cheap to dear. `limits` bound the whole run, `case_budget` each
-    task. `agent_options` are further arguments of `Agent`, like `quality=`, for the cascade's sake.
+    task. `calibrations`, by a model's label, say how sure an answer is. `agent_options` are further
+    arguments of `Agent`, like `quality=`, for the cascade's sake.
     """
 
     name: str
@@ -60,6 +62,7 @@ class EvalPlan:
     case_budget: Budget = field(default_factory=Budget)
     max_steps: int = 50
     quality: float = DEFAULT_QUALITY
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict[str, Calibration])
     agent_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -126,6 +129,7 @@ def evaluate(
         scope=scope,
         subjects=_subjects(plan, ledger, checkpointer),
         graders=graders,
+        calibrations=plan.calibrations,
         on_result=on_result,
     )
     trials = runner.pending(plan.cases, plan.settings)

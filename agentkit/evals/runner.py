@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -19,8 +19,10 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from agentkit.agent import Agent
 from agentkit.budgets.errors import BudgetExceeded, BudgetTooSmall, DeadlineExceeded
 from agentkit.budgets.ledger import Ledger
+from agentkit.cascade import Calibration, Evidence, signals_of
 from agentkit.evals.case import Case
 from agentkit.evals.case_result import CaseResult, failure_of, result_with
+from agentkit.evals.chance import calibration_of
 from agentkit.evals.grade import Grade, Grader, MadeCall, Sample, wrong
 from agentkit.evals.results import ResultStore, RunRecord
 from agentkit.evals.subject import Setting, Subjects
@@ -53,8 +55,10 @@ class Runner:
         scope: str,
         subjects: Subjects,
         graders: Mapping[str, Grader],
+        calibrations: Mapping[str, Calibration] | None = None,
         on_result: OnResult | None = None,
     ) -> None:
+        self._calibrations = calibrations or {}
         self._run = run
         self._results = results
         self._ledger = ledger
@@ -120,14 +124,15 @@ class Runner:
         sample = _sample(trial.case, result, state, agent)
         if self._was_stopped(result):
             self._out_of_money()
-            self._keep(self._graded(trial, sample, result, wrong("exhausted"), stopped=True))
+            stopped = self._graded(trial, sample, result, wrong("exhausted"), agent, {})
+            self._keep(replace(stopped, stopped=True))
             return
         try:
             grade = self._graders[trial.case.id](sample)
         except (BudgetExceeded, DeadlineExceeded):  # the judge's; the answer is kept by its thread
             self._out_of_money()
             return
-        self._keep(self._graded(trial, sample, result, grade))
+        self._keep(self._graded(trial, sample, result, grade, agent, _signals(state, agent)))
 
     def _answered(self, agent: Agent, trial: Trial, thread_id: str) -> TaskResult:
         """The end of the trial's task: read back, resumed, or run."""
@@ -152,8 +157,8 @@ class Runner:
         sample: Sample,
         result: TaskResult,
         grade: Grade,
-        *,
-        stopped: bool = False,
+        agent: Agent,
+        signals: Mapping[str, float],
     ) -> CaseResult:
         return result_with(
             sample,
@@ -162,10 +167,14 @@ class Runner:
             records=result.records,
             cost_nusd=int(result.cost_usd.scaleb(9)),
             task_id=result.task_id,
-            signals={},
+            signals=signals,
+            confidence=self._chance(agent, signals) if signals else None,
             attempt=trial.attempt,
-            stopped=stopped,
         )
+
+    def _chance(self, agent: Agent, signals: Mapping[str, float]) -> float:
+        """How likely the answer is right, by what the first model alone is judged by."""
+        return calibration_of(agent.tiers[0].label, self._calibrations).probability(signals)
 
     def _keep(self, result: CaseResult) -> None:
         self._results.keep(self._run, result)
@@ -227,6 +236,31 @@ def _sample(case: Case, result: TaskResult, state: AgentState, agent: Agent) -> 
         outcome=result.outcome,
         declined=declined,
     )
+
+
+def _signals(state: AgentState, agent: Agent) -> dict[str, float]:
+    """What speaks for the last answer that a model wrote itself; nothing where there is none."""
+    messages = state.get("messages", [])
+    start = state.get("request_at", 0)
+    written = [
+        place
+        for place, message in enumerate(messages)
+        if place > start
+        and isinstance(message, AIMessage)
+        and not message.response_metadata.get("relayed")
+    ]
+    if not written:
+        return {}
+    message = messages[written[-1]]
+    observed = [m.text for m in messages[start : written[-1]] if isinstance(m, ToolMessage)]
+    evidence = Evidence(
+        message=cast(AIMessage, message),
+        toolbox=agent.toolbox,
+        request=messages[start].text,
+        observations=tuple(observed),
+        step=state.get("step", 0),
+    )
+    return signals_of(evidence)
 
 
 def _calls(messages: Sequence[AnyMessage], agent: Agent) -> Iterator[MadeCall]:
