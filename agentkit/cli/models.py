@@ -1,4 +1,4 @@
-"""`agentkit models`: what can be a tier here, and `agentkit models pull`."""
+"""`agentkit models`: what can be a tier here; `models pull` and `models quantize`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentkit.cli import options
+from agentkit.cli.quantize import quantize
 from agentkit.cli.screen import cell, console, emit, error_console, note, one_line, say
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ def pull(
     else:
         say(f"local:{path}")
     return 0
+
+
+app.command()(quantize)
 
 
 def models_folder() -> Path | None:
