@@ -70,6 +70,18 @@ class AddressSection(_Section):
     address: str | None = None
 
 
+class CacheSection(_Section):
+    """`[cache]`: where answers are kept, like `sqlite:///.agentkit/answers.db`, and for how long.
+
+    `max_wrong` is the share of hits by meaning that may be wrong; without it only the same request
+    hits.
+    """
+
+    address: str | None = None
+    max_wrong: float | None = Field(default=None, gt=0, lt=1)
+    ttl_seconds: float = Field(default=7 * 86_400.0, gt=0)
+
+
 class TraceSection(_Section):
     """`[trace]`: a file of JSON lines, or `otlp`; `profile` adds one more back end's names."""
 
@@ -126,6 +138,7 @@ class Project(_Section):
     budget: BudgetSection = BudgetSection()
     ledger: AddressSection = AddressSection()
     checkpoint: AddressSection = AddressSection()
+    cache: CacheSection = CacheSection()
     trace: TraceSection = TraceSection()
     prices: PricesSection = PricesSection()
     alerts: AlertsSection = AlertsSection()
@@ -198,6 +211,7 @@ _TABLES: Mapping[str, type[_Section] | None] = {
     "budget": BudgetSection,
     "ledger": AddressSection,
     "checkpoint": AddressSection,
+    "cache": CacheSection,
     "trace": TraceSection,
     "prices": PricesSection,
     "alerts": AlertsSection,

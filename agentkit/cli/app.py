@@ -20,6 +20,7 @@ from agentkit.cli import (
     doctor,
     evals,
     export,
+    mapping,
     models,
     prices,
     report,
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.resume)
+app.command("map")(mapping.map_file)
 app.command()(demo.demo)
 app.command("tasks")(tasks.tasks)
 app.command()(tasks.show)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentkit.agent import Agent
     from agentkit.budgets.budget import Budget
     from agentkit.budgets.webhook import Webhook
+    from agentkit.memory.cache import ResponseCache
     from agentkit.nodes.route import RouteSetting
 
 WEBHOOK_VARIABLE = "AGENTKIT_WEBHOOK_URL"
@@ -70,7 +71,7 @@ def is_absent(settings: Settings) -> bool:
 def open_agent(
     settings: Settings, ledger: Ledger, budget: Budget, *, models: tuple[str, ...] = ()
 ) -> Generator[Agent]:
-    """The agent that `settings` describe; raises ConfigError and what its models raise."""
+    """The agent that `settings` describe; raises ConfigError and what its parts raise."""
     from agentkit.agent import Agent
     from agentkit.checkpoint import ThreadedSqliteSaver, open_checkpointer
     from agentkit.cli.tool_reference import load_tools
@@ -85,6 +86,7 @@ def open_agent(
     tools = load_tools(settings.tools, settings.tool_folder)
     tiers = [model_of(settings, name) for name in names]
     saver = open_checkpointer(settings.checkpoint) if settings.checkpoint else None
+    cache = _cache(settings)
     try:
         yield Agent(
             models=tiers,
@@ -97,8 +99,11 @@ def open_agent(
             max_steps=settings.max_steps,
             checkpoint=saver,
             route=_route(settings),
+            cache=cache,
         )
     finally:
+        if cache is not None:
+            cache.close()
         if isinstance(saver, ThreadedSqliteSaver):
             saver.conn.close()
 
@@ -111,6 +116,24 @@ def _route(settings: Settings) -> RouteSetting | None:
     from agentkit.routing.rules import RuleRoute
 
     return RuleRoute(settings.rules, otherwise=LearnedRoute() if settings.learns else None)
+
+
+def _cache(settings: Settings) -> ResponseCache | None:
+    """Where answers are kept; by meaning too where the project file says what may be wrong."""
+    if settings.cache is None:
+        return None
+    from agentkit.memory.cache import CachePolicy, ResponseCache
+    from agentkit.tools.provision.embedding import StaticEmbedding
+
+    section = settings.project.cache
+    file = sqlite_file(settings.cache)
+    if file is not None and file.parent.name == STATE_FOLDER:
+        make_state_folder(file.parent)
+    if section.max_wrong is None:
+        policy = CachePolicy(by_meaning=False, ttl_seconds=section.ttl_seconds)
+        return ResponseCache(settings.cache, policy=policy)
+    policy = CachePolicy(max_wrong=section.max_wrong, ttl_seconds=section.ttl_seconds)
+    return ResponseCache(settings.cache, embedder=StaticEmbedding.shipped(), policy=policy)
 
 
 def model_of(settings: Settings, name: str) -> BaseChatModel:

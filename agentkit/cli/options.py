@@ -77,6 +77,13 @@ Checkpoint = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="sqlite:///file.db, or none. Default: beside the ledger."),
 ]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Keep answers and serve them again: sqlite:///file.db, redis://… or none.",
+    ),
+]
 Prices = Annotated[Path | None, typer.Option(metavar="FILE", help="Your own prices (TOML).")]
 Trace = Annotated[
     str | None,

@@ -38,6 +38,7 @@ def run(
     ] = None,
     ledger: options.LedgerAddress = None,
     checkpoint: options.Checkpoint = None,
+    cache: options.Cache = None,
     prices: options.Prices = None,
     trace: options.Trace = None,
     config: options.Config = None,
@@ -66,6 +67,7 @@ def run(
         seconds=budget_seconds,
         ledger=ledger,
         checkpoint=checkpoint,
+        cache=cache,
         prices=prices,
         trace=trace,
     )

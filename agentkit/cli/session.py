@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agentkit.budgets.money import plain_usd
+from agentkit.budgets.money import format_usd, plain_usd
 from agentkit.cli.assembly import open_agent, open_ledger
 from agentkit.cli.live import live_line
 from agentkit.cli.screen import emit, note, one_line, say
@@ -46,6 +46,7 @@ class Session:
 
     def run(self, request: str, *, thread_id: str | None) -> int:
         """Carry out `request`, in the conversation `thread_id` or a new one."""
+        from agentkit.answers import Asked
         from agentkit.budgets.task import new_id
 
         settings = self._settings
@@ -55,13 +56,13 @@ class Session:
             raise ConfigError("the request is empty; say what is to be done")
 
         def work(agent: Agent, on_progress: OnProgress | None) -> TaskResult:
-            return agent.run(
-                request,
+            asked = Asked(
+                request=request,
                 scope=settings.scope,
                 tags=settings.tags,
-                thread_id=thread,
-                on_progress=on_progress,
+                task_id=None if thread_id else thread,
             )
+            return agent.carry_out(asked, thread_id, on_progress)  # a thread's are never cached
 
         require_trust(settings, self._flags, ask=not self._as_json)
         with open_ledger(settings) as ledger:
@@ -100,7 +101,7 @@ class Session:
             self._tell_imports(agent)
             try:
                 with (
-                    _tracing(self._settings),
+                    tracing(self._settings),
                     ended_by_signal(),
                     live_line(wanted=looked_at) as on_progress,
                 ):
@@ -120,13 +121,17 @@ class Session:
             note(f"{result.outcome}: {one_line(result.reason or '', most_chars=400)}")
         elif result.reason and not self._quiet:
             note(one_line(result.reason, most_chars=400))
-        if not self._quiet:
-            note(closing_line(result, budget))
+        if self._quiet:
+            return
+        if result.cache_hit is not None:
+            hit = result.cache_hit
+            note(f"answered from the cache ({hit.kind}), which saved {format_usd(hit.saved_nusd)}")
+        note(closing_line(result, budget))
 
     def _interrupted(self, ledger: Ledger, thread_id: str) -> int:
-        tasks = [task for task in ledger.store.tasks(limit=100) if task.thread_id == thread_id]
-        record = tasks[0] if tasks else None
-        command = shlex.join(["agentkit", "resume", thread_id, *self._repeated_flags()])
+        tasks = ledger.store.tasks(limit=100)
+        record = next((task for task in tasks if task.thread_id == thread_id), None)
+        command = shlex.join(["agentkit", "resume", thread_id, *repeated_flags(self._flags)])
         resumable = self._settings.checkpoint is not None and record is not None
         if self._as_json:
             emit(
@@ -149,30 +154,6 @@ class Session:
             note("it cannot be resumed, for checkpoints are off (--checkpoint)")
         return INTERRUPTED
 
-    def _repeated_flags(self) -> Iterator[str]:
-        """The flags that a resumed run needs again; budget and scope are recorded."""
-        flags = self._flags
-        single: Mapping[str, Any] = {
-            "--config": flags.config,
-            "--system": flags.system,
-            "--ledger": flags.ledger,
-            "--checkpoint": flags.checkpoint,
-            "--prices": flags.prices,
-        }
-        for name, values in (
-            ("--model", flags.models),
-            ("--tools", flags.tools),
-            ("--grant", flags.grant),
-            ("--ask", flags.ask),
-        ):
-            for value in values:
-                yield from (name, value)
-        for name, value in single.items():
-            if value is not None:
-                yield from (name, str(value))
-        if flags.trust_config:
-            yield "--trust-config"
-
     def _tell_imports(self, agent: Agent) -> None:
         """Code that came from a folder and not from an installed package is named."""
         if self._quiet or self._as_json or not self._settings.tools:
@@ -181,6 +162,30 @@ class Session:
         note(
             f"tools from {', '.join(self._settings.tools)} ({self._settings.tool_folder}): {names}"
         )
+
+
+def repeated_flags(flags: Flags) -> Iterator[str]:
+    """The flags that a resumed run needs again; budget and scope are recorded."""
+    single: Mapping[str, Any] = {
+        "--config": flags.config,
+        "--system": flags.system,
+        "--ledger": flags.ledger,
+        "--checkpoint": flags.checkpoint,
+        "--prices": flags.prices,
+    }
+    for name, values in (
+        ("--model", flags.models),
+        ("--tools", flags.tools),
+        ("--grant", flags.grant),
+        ("--ask", flags.ask),
+    ):
+        for value in values:
+            yield from (name, value)
+    for name, value in single.items():
+        if value is not None:
+            yield from (name, str(value))
+    if flags.trust_config:
+        yield "--trust-config"
 
 
 def _require_unfinished(record: TaskRecord) -> None:
@@ -197,7 +202,7 @@ def _usd(record: TaskRecord | None) -> str:
     return plain_usd(usd_from_nusd(record.cost_nusd if record else 0))
 
 
-def _tracing(settings: Settings) -> Any:
+def tracing(settings: Settings) -> Any:
     """A context that sends spans to the target, if there is one, and has sent all at its end."""
     if settings.trace is None:
         return nullcontext()

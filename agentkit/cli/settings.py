@@ -40,6 +40,7 @@ class Flags:
     seconds: float | None = None
     ledger: str | None = None
     checkpoint: str | None = None
+    cache: str | None = None
     prices: Path | None = None
     trace: str | None = None
 
@@ -67,6 +68,7 @@ class Settings:
     flag_limits: Mapping[str, Any]
     ledger: str
     checkpoint: str | None
+    cache: str | None
     prices: Path | None
     trace: str | None
     trace_profile: str
@@ -122,6 +124,7 @@ def read_settings(flags: Flags) -> Settings:
         flag_limits=_flag_limits(flags),
         ledger=ledger,
         checkpoint=_checkpoint(flags.checkpoint, project, ledger, here),
+        cache=_cache(flags.cache, project, here),
         prices=None if prices is None else (here if flags.prices else folder) / prices,
         trace=trace,
         trace_profile=project.trace.profile,
@@ -163,6 +166,16 @@ def _checkpoint(flag: str | None, project: Project, ledger: str, here: Path) -> 
         return anchored(project.checkpoint.address, project.folder)
     file = sqlite_file(ledger)
     return None if file is None else f"{_SQLITE}{file.with_suffix('.checkpoints.db')}"
+
+
+def _cache(flag: str | None, project: Project, here: Path) -> str | None:
+    """None unless it was asked for: an answer out of a cache is nothing to be surprised by."""
+    if flag == "none":
+        return None
+    if flag:
+        return anchored(flag, here)
+    address = project.cache.address
+    return None if address is None else anchored(address, project.folder)
 
 
 def _flag_limits(flags: Flags) -> dict[str, Any]:

@@ -137,6 +137,8 @@ def _file_wishes(settings: Settings, flags: Flags) -> Iterator[str]:
     project = settings.project
     if project.checkpoint.address and settings.checkpoint and not flags.checkpoint:
         yield from _place(settings, "checkpoints", project.checkpoint.address, settings.checkpoint)
+    if project.cache.address and settings.cache and not flags.cache:
+        yield from _place(settings, "answers", project.cache.address, settings.cache)
     trace = None if flags.trace or settings.trace == "otlp" else settings.trace
     if trace is not None and not _inside(Path(trace), project.folder):
         yield f"write traces to {trace}"

@@ -1,4 +1,4 @@
-"""A cache of answers is not poisoned, and serves nothing of what a killed process left half done."""
+"""A cache of answers is not poisoned, and serves nothing that a killed process left half done."""
 
 from __future__ import annotations
 
