@@ -223,8 +223,9 @@ class Agent:
         on_progress: OnProgress | None = None,
     ) -> TaskResult:
         """As `resume`, on the event loop."""
-        run, inputs, config = self._take_up(thread_id, decision, on_progress)
-        return self._tasks.finish(run, await self._ainvoke(run, inputs, config))
+        taking = partial(self._take_up, thread_id, decision, on_progress)
+        run, inputs, config = await self._tasks.abegin(taking)
+        return await self._tasks.afinish(run, await self._ainvoke(run, inputs, config))
 
     def stream(
         self,
@@ -264,7 +265,7 @@ class Agent:
     ) -> AsyncIterator[StreamEvent]:
         """As `stream`, on the event loop."""
         asked = Asked(request=request, scope=scope, tags=tags or {}, parent=parent)
-        run, config = self._begin(asked, thread_id, None)
+        run, config = await self._tasks.abegin(partial(self._begin, asked, thread_id, None))
         final: AgentState = {}
         parts = self._graph.astream(
             _inputs(request, run),
@@ -272,15 +273,14 @@ class Agent:
             stream_mode=["messages", "updates", "values"],
             durability=self._durability_of(),
         )
-        with self._tasks.guard(run):
-            async with aclosing(parts):  # as in `stream`
-                async for mode, part in parts:
-                    if mode == "values":
-                        final = cast(AgentState, part)
-                    else:
-                        for event in stream_events(mode, part, final.get("step", 0)):
-                            yield event
-        yield self._tasks.finish(run, final)
+        async with self._tasks.aguard(run), aclosing(parts):  # as in `stream`
+            async for mode, part in parts:
+                if mode == "values":
+                    final = cast(AgentState, part)
+                else:
+                    for event in stream_events(mode, part, final.get("step", 0)):
+                        yield event
+        yield await self._tasks.afinish(run, final)
 
     # What the graph's nodes call.
 
@@ -300,6 +300,10 @@ class Agent:
             thread_id=None if thread_id is None else str(thread_id),
             on_progress=None,
         )
+
+    def opening_waits(self, state: AgentState) -> bool:
+        """True where `run_of` opens a task, in a ledger that waits for a disk or a network."""
+        return self._tasks.waits and self._tasks.run(state.get("task_id", "")) is None
 
     def prepare(self, state: AgentState, run: Run) -> Work:
         """See `agentkit.nodes.prepare`."""
@@ -388,9 +392,10 @@ class Agent:
     async def _arun(
         self, asked: Asked, thread_id: str | None, on_progress: OnProgress | None
     ) -> tuple[AgentState, TaskResult]:
-        run, config = self._begin(asked, thread_id, on_progress)
+        begin = partial(self._begin, asked, thread_id, on_progress)
+        run, config = await self._tasks.abegin(begin)
         state = await self._ainvoke(run, _inputs(asked.request, run), config, walks=asked.walks)
-        return state, self._tasks.finish(run, state)
+        return state, await self._tasks.afinish(run, state)
 
     def _make(self, making: Making, on_progress: OnProgress | None = None) -> TaskResult:
         """Run a task whose answer others may wait for, and keep it."""
@@ -504,7 +509,7 @@ class Agent:
         self, run: Run, inputs: AgentState | Command[Any] | None, config: RunnableConfig,
         *, walks: bool = False,
     ) -> AgentState:  # fmt: skip
-        with self._tasks.guard(run):
+        async with self._tasks.aguard(run):
             if walks and not self.saves:
                 return await awalk(self._nodes, cast(AgentState, inputs), config)
             return cast(

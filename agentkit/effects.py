@@ -84,7 +84,7 @@ async def adrive(work: Work[Result]) -> Result:
             continue
         try:
             if isinstance(effect, Blocking) and effect.off_loop:
-                answer, cancelled = await _off_loop(effect.act)
+                answer, cancelled = await off_loop(effect.act)
             else:
                 answer = await _aperform(effect)
         except BaseException as raised:  # noqa: BLE001  every failure, cancellation too, is settled in `work`
@@ -116,8 +116,11 @@ async def _aperform(effect: Effect) -> Any:
             return None
 
 
-async def _off_loop(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Run a ledger verb to its end: a cancellation must not hide whether money is held."""
+async def off_loop(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """Run a ledger verb to its end: a cancellation must not hide whether money is held.
+
+    What it returned, and the cancellation that came meanwhile.
+    """
     running = asyncio.ensure_future(asyncio.to_thread(act))
     try:
         return await asyncio.shield(running), None

@@ -10,6 +10,7 @@ the running task and calls one function.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
@@ -18,8 +19,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from agentkit.checkpoint import Checkpointer
+from agentkit.effects import Blocking, adrive, drive
 from agentkit.effects import Work as _Work
-from agentkit.effects import adrive, drive
 from agentkit.run import Run
 from agentkit.state import AgentState, fresh
 
@@ -31,6 +32,8 @@ class Steps(Protocol):
     """What the nodes call; the agent implements it."""
 
     def run_of(self, state: AgentState, config: RunnableConfig) -> Run: ...
+
+    def opening_waits(self, state: AgentState) -> bool: ...
 
     def prepare(self, state: AgentState, run: Run) -> Work: ...
 
@@ -46,19 +49,20 @@ class Steps(Protocol):
 def nodes_of(steps: Steps) -> Mapping[str, Node]:
     """The four nodes by name, the first one first."""
 
-    def begun(state: AgentState, config: RunnableConfig) -> tuple[AgentState, Work]:
-        if state.get("outcome") is None:
-            return {}, steps.prepare(state, steps.run_of(state, config))
-        anew: AgentState = {**state, **fresh()}  # an earlier task of this thread has ended
-        return fresh(), steps.prepare(anew, steps.run_of(anew, config))
+    def begin(state: AgentState, config: RunnableConfig) -> Work:
+        anew = state.get("outcome") is not None  # an earlier task of this thread has ended
+        before: AgentState = fresh() if anew else {}
+        state = {**state, **before}
+        waits = steps.opening_waits(state)
+        run: Run = yield Blocking(partial(steps.run_of, state, config), waits)
+        update = yield from steps.prepare(state, run)
+        return {**before, **update}
 
     def prepare(state: AgentState, config: RunnableConfig) -> AgentState:
-        before, work = begun(state, config)
-        return {**before, **drive(work)}
+        return drive(begin(state, config))
 
     async def aprepare(state: AgentState, config: RunnableConfig) -> AgentState:
-        before, work = begun(state, config)
-        return {**before, **(await adrive(work))}
+        return await adrive(begin(state, config))
 
     def act(state: AgentState, config: RunnableConfig) -> AgentState:
         return steps.act(state, steps.run_of(state, config))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
+from typing import Any, TypeVarTuple, cast
 
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.errors import PriceUnknown
@@ -14,6 +16,7 @@ from agentkit.budgets.journal import TaskRecord
 from agentkit.budgets.ledger import Ledger, OnLostCall
 from agentkit.budgets.task import Task
 from agentkit.consent import waiting_for
+from agentkit.effects import off_loop
 from agentkit.landing import LandingPlan, landing_tier, plan_landing
 from agentkit.memory.context import Context
 from agentkit.models.tier import Tier
@@ -22,6 +25,8 @@ from agentkit.result import TaskResult, result_of
 from agentkit.run import OnProgress, Run
 from agentkit.state import AgentState
 from agentkit.telemetry.trace import TaskTrace
+
+Rest = TypeVarTuple("Rest")
 
 
 class OpenTasks:
@@ -140,6 +145,34 @@ class OpenTasks:
         """Closes the task when its graph is left by an exception."""
         return _Guard(self, run)
 
+    def aguard(self, run: Run) -> AbstractAsyncContextManager[None]:
+        """As `guard`, without waiting on the event loop for the ledger."""
+        return _AsyncGuard(self, run)
+
+    async def abegin(self, begin: Callable[[], tuple[Run, *Rest]]) -> tuple[Run, *Rest]:
+        """What `begin` returns, which opens a task; cancelled meanwhile, it is closed again."""
+        if not self.waits:
+            return begin()
+        begun, cancelled = await off_loop(begin)
+        if cancelled is not None:
+            await off_loop(partial(self.abandon, begun[0], type(cancelled).__name__))
+            raise cancelled
+        return cast("tuple[Run, *Rest]", begun)
+
+    async def afinish(self, run: Run, state: AgentState) -> TaskResult:
+        """As `finish`, on the event loop."""
+        if run.task.record.outcome is not None or not self.waits:
+            return self.finish(run, state)
+        result, cancelled = await off_loop(partial(self.finish, run, state))
+        if cancelled is not None:
+            raise cancelled
+        return cast(TaskResult, result)
+
+    @property
+    def waits(self) -> bool:
+        """True where opening and closing a task waits for a disk or a network."""
+        return self._ledger.store.blocking or self._saves
+
     def _hold_landing(self, task: Task, request: str) -> LandingPlan | None:
         tier = landing_tier(self._tiers)
         if tier is None:
@@ -167,8 +200,33 @@ class _Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: Any
     ) -> None:
-        if error is None or self._run.task.record.outcome is not None:
-            return
+        if error is not None and self._run.task.record.outcome is None:
+            self._abandon(error)
+
+    def _abandon(self, error: BaseException) -> None:
         failed = isinstance(error, Exception)
         reason = f"{type(error).__name__}: {error}" if failed else type(error).__name__
         self._tasks.abandon(self._run, reason, failed=failed)
+
+
+class _AsyncGuard(_Guard):
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
+        if error is None or self._run.task.record.outcome is not None:
+            return
+        if self._tasks.waits and _on_a_loop():
+            await off_loop(partial(self._abandon, error))  # a second cancellation adds nothing
+        else:
+            self._abandon(error)
+
+
+def _on_a_loop() -> bool:
+    """False where what is left of a coroutine is closed after its loop has ended."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
