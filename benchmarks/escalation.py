@@ -68,7 +68,12 @@ class Split:
 
     def examples(self, places: Sequence[int]) -> Examples:
         """Some rows as what a difficulty is fitted to."""
-        return Examples(features=self.features, gains=self.gains, groups=self.groups).at(places)
+        return Examples(
+            features=self.features,
+            cheap_ok=[row.weak_ok for row in self.rows],
+            dear_ok=[row.strong_ok for row in self.rows],
+            groups=self.groups,
+        ).at(places)
 
 
 def main() -> None:
@@ -189,7 +194,8 @@ def ship(file: Path) -> None:
     pieces = shipped_pieces()
     examples = Examples(
         features=[features_of(row.text, pieces) for row in rows],
-        gains=[row.gain for row in rows],
+        cheap_ok=[row.weak_ok for row in rows],
+        dear_ok=[row.strong_ok for row in rows],
         groups=[row.subject or f"gsm8k {place % 20}" for place, row in enumerate(rows)],
     )
     fitted = fit_difficulty(examples, trees=_SHIPPED_TREES, trained_on=_TRAINED_ON)

@@ -173,6 +173,9 @@ class Routing:
             return
         try:
             self.history().record(record.scope, text, found)
+        except ExtraMissing as error:
+            self._remembers = False  # said once: a route that needs it would not have been made
+            _log.info("no outcomes are kept for routes: %s", error)
         except AgentError as error:
             _log.warning("task %s taught no route: %s", record.task_id, error)
 

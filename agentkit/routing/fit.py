@@ -40,29 +40,38 @@ _NO_SPREAD = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Requests by their features, what the dear model gained on each (1, 0 or -1), and the group
+    """Requests by their features, whether the cheap and the dear model did on each, and the group
     that each belongs to, so that no group is both learned from and judged on."""
 
     features: Sequence[Mapping[str, float]]
-    gains: Sequence[int]
+    cheap_ok: Sequence[bool]
+    dear_ok: Sequence[bool]
     groups: Sequence[str]
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for too few rows, or for gains that are all the same."""
-        if not len(self.features) == len(self.gains) == len(self.groups) >= _LEAST_ROWS:
+        """Raises ConfigError for too few rows, or for models that did the same on each."""
+        counts = [len(column) for column in (self.features, self.cheap_ok, self.dear_ok)]
+        if len({*counts, len(self.groups)}) > 1 or len(self.groups) < _LEAST_ROWS:
             raise ConfigError(
-                f"{len(self.features)} requests, {len(self.gains)} gains, {len(self.groups)} "
+                f"{counts[0]} requests, {counts[1]} and {counts[2]} outcomes, {len(self.groups)} "
                 f"groups; give the same number of each, at least {_LEAST_ROWS}"
             )
         if len(set(self.gains)) == 1:
             raise ConfigError("the dear model gained the same on each; there is nothing to learn")
+
+    @property
+    def gains(self) -> list[int]:
+        """1 where only the dear model did, -1 where only the cheap one, else 0."""
+        both = zip(self.dear_ok, self.cheap_ok, strict=True)
+        return [int(dear) - int(cheap) for dear, cheap in both]
 
     def at(self, places: Sequence[int]) -> Examples:
         """Some of them."""
         return replace(
             self,
             features=[self.features[place] for place in places],
-            gains=[self.gains[place] for place in places],
+            cheap_ok=[self.cheap_ok[place] for place in places],
+            dear_ok=[self.dear_ok[place] for place in places],
             groups=[self.groups[place] for place in places],
         )
 

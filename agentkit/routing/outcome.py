@@ -12,6 +12,7 @@ import binascii
 import json
 import sqlite3
 import threading
+import weakref
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,6 +181,7 @@ class SqliteOutcomeStore:
             self._db = sqlite3.connect(
                 self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+            weakref.finalize(self, self._db.close)
             self._db.execute("PRAGMA synchronous=NORMAL")  # what was learned may be learned again
             self._db.executescript(_SCHEMA)
         except sqlite3.Error as error:

@@ -68,7 +68,8 @@ def _examples(count: int, gain: Callable[[int], int]) -> Examples:
     ]
     return Examples(
         features=rows,
-        gains=[gain(at) for at in range(count)],
+        cheap_ok=[not gain(at) for at in range(count)],
+        dear_ok=[True] * count,
         groups=[f"group {at % 8}" for at in range(count)],
     )
 
