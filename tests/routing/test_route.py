@@ -326,3 +326,22 @@ def test_a_choice_is_an_event_of_the_agents_span_without_the_request(captured: C
     assert dict(event.attributes or {}) == {
         "agentkit.step": 1, "agentkit.tier": 1, "agentkit.route.reason": "the route said so",
     }  # fmt: skip
+
+
+def test_a_cascade_judges_among_the_tiers_of_the_route() -> None:
+    """An answer that is turned down goes to the next tier of the order, not of the agent."""
+    invalid = call("look", wrong="x")
+
+    def look(query: str) -> str:
+        """Look something up."""
+        return "found"
+
+    models = [tier("one", invalid), tier("two", "never"), tier("three", "three says")]
+    ledger = Ledger()
+    result = Agent(models, [look], route=lambda request: [0, 2], quality=0.9, ledger=ledger).run(
+        "please look"
+    )
+    asked = answers_of(models)
+    assert (result.answer, asked[0] > 0, asked[1], asked[2]) == ("three says", True, 0, 1)
+    (escalation,) = [e for e in ledger.store.events(result.task_id) if e.kind == "escalation"]
+    assert (escalation.data["tier"], escalation.data["to_tier"]) == (0, 2)
