@@ -29,6 +29,7 @@ _MOST_FILE_BYTES = 4_000_000
 _MOST_FEATURES = 500
 _MOST_STEPS = 1_000
 _FURTHEST = 10.0
+_HALF = 0.495
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,12 @@ class Difficulty:
         return self.forest.value(row)
 
     def told(self, text: str, most: int = 4) -> list[str]:
-        """The features that stand out most in a request, in words."""
+        """The features of a request that stand out most from what it was fitted to, in words."""
         row = self.row(features_of(text, self.pieces or shipped_pieces()))
         named = sorted(zip(self.features, row, strict=True), key=lambda each: -abs(each[1]))
         return [
-            f"{name.replace('_', ' ')}: {'more' if value > 0 else 'less'} than "
-            f"{abs(value) + 0.5:.0%} of requests"
+            f"{name.replace('_', ' ')}: {'more' if value > 0 else 'less'} than in "
+            f"{'all' if abs(value) >= _HALF else format(abs(value) + 0.5, '.0%')} it was fitted to"
             for name, value in named[:most]
             if value
         ]

@@ -165,3 +165,11 @@ def test_the_shipped_one_finds_a_hard_request_harder() -> None:
     )
     assert shipped(hard) > shipped("What is the capital of France?") + 1
     assert "RouteLLM" in shipped.trained_on
+
+
+def test_what_stands_out_is_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "difficulty.json"
+    path.write_text(json.dumps({**_file(), "grids": [[1, 2, 3, 4, 5]]}), "utf-8")
+    read = Difficulty.read(path)
+    assert read.told("x" * 1_000) == ["length: more than in all it was fitted to"]
+    assert read.told("x" * 6) == ["length: less than in 76% it was fitted to"]
