@@ -151,7 +151,7 @@ class TaskPruner:
         return least
 
     def _pays(self, spared: int, sent: SentPrefix) -> bool:
-        """Whether the saving pays for the offer, and with what was saved so far for a share of a fetch."""
+        """Whether the saving pays for the offer, and with what was saved for a share of a fetch."""
         saving = spared * sent.each
         needed = 0.0
         if not self.recalls:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentkit.batch.provider import BatchProvider, BatchRefused
     from agentkit.batch.store import BatchStore
     from agentkit.batch.waiting import can_wait
+    from agentkit.batch.waves import Waves
 
 _HOMES = {
     "Batch": "agentkit.batch.item",
@@ -28,6 +29,7 @@ _HOMES = {
     "BatchStore": "agentkit.batch.store",
     "JobResult": "agentkit.batch.job",
     "Progress": "agentkit.batch.lane",
+    "Waves": "agentkit.batch.waves",
     "can_wait": "agentkit.batch.waiting",
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "BatchStore",
     "JobResult",
     "Progress",
+    "Waves",
     "can_wait",
 ]
 

@@ -67,7 +67,8 @@ class AnthropicBatches:
         return wire_of(_ENDPOINT, payload)
 
     def ask(self, endpoint: str, body: dict[str, Any]) -> bytes:  # noqa: ARG002  there is one
-        return self._once.messages.with_raw_response.create(**body).http_response.content
+        live: Any = self._once.messages
+        return cast("bytes", live.with_raw_response.create(**body).http_response.content)
 
     def submit(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str:
         requests = [{"custom_id": name, "params": json.loads(body)} for name, body in lines]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from agentkit.batch.course import Office
 from agentkit.batch.item import Batch
 from agentkit.budgets.errors import StoreError
 
 _RENEWALS_A_CLAIM = 3
+_OVER = -1.0
 
 
 @contextmanager
 def kept_claim(office: Office, batch: Batch) -> Generator[None]:
-    """Within it, the claim on a batch is renewed by a thread, three times a claim."""
+    """Within it, the claim on a batch is renewed by a thread, three times a claim; then let go."""
     ended = threading.Event()
     seconds = office.policy.claim_seconds
 
@@ -33,3 +34,5 @@ def kept_claim(office: Office, batch: Batch) -> Generator[None]:
     finally:
         ended.set()
         thread.join()
+        with suppress(StoreError):  # then it ends by itself
+            office.store.claim(batch.batch_id, office.owner, seconds=_OVER)

@@ -67,7 +67,8 @@ class BatchItem:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """An item read back."""
-        return cls(**{**data, "worst": Amount(*data["worst"])})
+        known: dict[str, Any] = {**data, "worst": Amount(*data["worst"])}
+        return cls(**known)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +107,8 @@ class Batch:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """A batch read back."""
-        return cls(**{**data, "others": tuple(data.get("others", ()))})
+        known: dict[str, Any] = {**data, "others": tuple(data.get("others", ()))}
+        return cls(**known)
 
 
 class QueueSums(NamedTuple):

@@ -18,11 +18,12 @@ from weakref import WeakKeyDictionary
 
 from agentkit.batch.claim import kept_claim
 from agentkit.batch.course import Office, advanced, wait_seconds
-from agentkit.batch.item import OPEN_BATCHES, Batch, BatchItem, QueueSums
+from agentkit.batch.item import OPEN_BATCHES, Batch, BatchItem, ItemState, QueueSums
 from agentkit.batch.money import forfeit, give_back, settle
-from agentkit.batch.policy import BatchPolicy
+from agentkit.batch.policy import COMPLETION_SECONDS, BatchPolicy
 from agentkit.batch.provider import BatchProvider, message_of, provider_of
 from agentkit.batch.store import BatchStore, open_batch_store
+from agentkit.budgets.scope import scope_chain
 from agentkit.models.provider import describe
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _log = logging.getLogger("agentkit.batch")
 
 _RESTING_SECONDS = 5.0
 _WAITED_SECONDS = 1.0
+_FORGETTING_SECONDS = 3_600.0
 
 _lanes: WeakKeyDictionary[Ledger, BatchLane] = WeakKeyDictionary()
 _lanes_lock = threading.Lock()
@@ -93,6 +95,7 @@ class BatchLane:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
+        self._next_forgetting = 0.0
         with _lanes_lock:
             _lanes[ledger] = self
 
@@ -105,6 +108,10 @@ class BatchLane:
                 found = self._providers.setdefault(found.account, found)
             known = self._by_model[id(tier.model)] = (tier.model, found)
         return known[1]
+
+    def add_provider(self, provider: BatchProvider) -> None:
+        """Work for this account too."""
+        self._providers.setdefault(provider.account, provider)
 
     def collect(self, item: BatchItem, body: bytes) -> BatchItem:
         """Put a request into its queue, unless it is known."""
@@ -168,6 +175,7 @@ class BatchLane:
                 if account_of(queue.queue) in self._providers
             ]
             self._tell_waiters()
+            self._forget(now)
             return max(0.0, min(due) - self.ledger.clock())
 
     def flush(self) -> list[Batch]:
@@ -183,6 +191,40 @@ class BatchLane:
         self.store.withdraw(batch_id)
         self.tick()
         return self.store.batch(batch_id)
+
+    def retry(self, batch_id: str) -> int:
+        """Queue again what a job's batch did not answer, for a day at least; gives how many.
+
+        Raises BudgetExceeded where its worst case does not fit any more.
+        """
+        now = self.ledger.clock()
+        states: tuple[ItemState, ...] = ("refused", "late", "cancelled")
+        queued = 0
+        for item in self.store.items(batch_id=batch_id, states=states):
+            if item.taken or not item.closed:
+                continue
+            deadline = max(item.deadline, now + COMPLETION_SECONDS)
+            again = replace(
+                item,
+                call_id=f"{item.call_id}.r{item.attempts + 1}",
+                state="queued",
+                batch_id=None,
+                attempts=item.attempts + 1,
+                queued_at=now,
+                deadline=deadline,
+                error=None,
+                closed=False,
+            )
+            self.ledger.reserve(
+                again.call_id,
+                again.worst,
+                scope_chain(str(item.record["scope"])),
+                lease_seconds=self.policy.lease_seconds(deadline, now),
+                dispatched=False,
+            )
+            self.store.put_item(replace(again, record={**item.record, "call_id": again.call_id}))
+            queued += 1
+        return queued
 
     # Collecting.
 
@@ -268,6 +310,11 @@ class BatchLane:
         return settle(self.ledger, item, message)
 
     # Waiting.
+
+    def _forget(self, now: float) -> None:
+        if now >= self._next_forgetting:
+            self._next_forgetting = now + _FORGETTING_SECONDS
+            self.store.forget(now - self.policy.keep_seconds)
 
     def _tell_waiters(self) -> None:
         with self._wake:

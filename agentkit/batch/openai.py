@@ -156,7 +156,7 @@ def read(endpoint: str, payload: bytes, model: BaseChatModel | None = None) -> A
     """An answer as ChatOpenAI gives it."""
     from langchain_openai import ChatOpenAI
     from langchain_openai.chat_models.base import (
-        _construct_lc_result_from_responses_api,  # pyright: ignore[reportPrivateUsage]  # what ChatOpenAI itself does with an answer
+        _construct_lc_result_from_responses_api,  # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]  # what ChatOpenAI itself does with an answer
     )
     from openai.types.responses import Response
     from pydantic import SecretStr

@@ -30,7 +30,8 @@ class BatchPolicy:
 
     A refused or expired request is sent `most_attempts` times at the most. `claim_seconds` after a
     process died, another goes on with its batches; `uncertain_seconds` after a submission whose
-    answer was lost, the provider is asked whether it has arrived.
+    answer was lost, the provider is asked whether it has arrived. Batches that have ended are
+    forgotten after `keep_seconds`, with all that is in them.
     """
 
     most_requests: int = 10_000
@@ -44,6 +45,7 @@ class BatchPolicy:
     most_attempts: int = 4
     claim_seconds: float = 120.0
     uncertain_seconds: float = 60.0
+    keep_seconds: float = RESULTS_SECONDS
 
     def __post_init__(self) -> None:
         """Raises ConfigError for what cannot be meant."""

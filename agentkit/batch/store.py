@@ -1,4 +1,4 @@
-"""Where requests wait: beside the ledger, in its SQLite file or in memory."""
+"""Where requests wait: beside the ledger, in memory, in its SQLite file or in its Redis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from agentkit.batch.item import Batch, BatchItem, BatchState, ItemAnswer, ItemState, QueueSums
-from agentkit.budgets.errors import StoreError
 from agentkit.budgets.store import Store
 
 
@@ -127,10 +126,9 @@ def open_batch_store(store: Store) -> BatchStore:
     from agentkit.budgets.stores.sqlite import SqliteStore
 
     if isinstance(store, RedisStore):
-        raise StoreError(
-            "batches are kept in SQLite or in memory; give BatchLane(ledger, "
-            "store=SqliteBatchStore('batches.db')) a file beside this Redis ledger"
-        )
+        from agentkit.batch.redis import RedisBatchStore
+
+        return RedisBatchStore(store.address)
     from agentkit.batch.sqlite import SqliteBatchStore
 
     if isinstance(store, SqliteStore):

@@ -13,6 +13,7 @@ import typer
 from agentkit.cli import (
     advise,
     alerts,
+    batch,
     budget,
     cache,
     calibrate,
@@ -65,6 +66,7 @@ app.command()(export.export)
 app.command()(status.statusline)
 app.command()(alerts.metrics)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(batch.app, name="batch")
 app.add_typer(budget.app, name="budget")
 app.add_typer(cache.app, name="cache")
 app.add_typer(models.app, name="models")

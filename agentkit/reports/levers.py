@@ -12,6 +12,7 @@ from agentkit.budgets.usage import Usage
 from agentkit.reports.advice import FeatureSums, Finding, Silent, Traffic
 from agentkit.reports.cache_replay import break_even_hit_rate, replay, warming
 from agentkit.reports.cause import OBSERVATIONS_KEPT, OUTPUT_KEPT
+from agentkit.reports.deferrable import deferrable
 
 _LADDERS = {
     "anthropic": ("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"),
@@ -326,8 +327,8 @@ def self_hosting(traffic: Traffic) -> Sequence[Finding]:
 
 
 LEVERS = (
-    prompt_cache, warm_prefix, tier_down, batch, semantic_cache, shorter_output, provisioning,
-    pruning, tuned_model, retrieval, self_hosting,
+    prompt_cache, warm_prefix, tier_down, batch, deferrable, semantic_cache, shorter_output,
+    provisioning, pruning, tuned_model, retrieval, self_hosting,
 )  # fmt: skip
 
 

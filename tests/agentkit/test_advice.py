@@ -103,6 +103,19 @@ def test_batch_is_advised_for_what_can_wait_only(play: Play) -> None:
     assert "batch" in {silent.lever for silent in nothing.silent}
 
 
+def test_what_is_named_like_background_work_is_told_to_ask_whether_it_can_wait(play: Play) -> None:
+    store = play(HEALTHY)
+    unmarked = Question(can_wait=("urgency", "low"))
+    found = _by_lever(advise(store, PriceBook(), question=unmarked), "can_wait")
+    assert {each.feature for each in found} == {"nightly", "classify"}
+    nightly = next(each for each in found if each.feature == "nightly")
+    measured = _bill(store) - _bill(play(_switched(HEALTHY, NIGHTLY.name, batch=True)))
+    assert nightly.saves_nusd == pytest.approx(measured, rel=0.1)
+    assert nightly.basis == "assumed" and nightly.setting == "urgency=24h"
+    marked = _by_lever(advise(store, PriceBook()), "can_wait")
+    assert "nightly" not in {each.feature for each in marked}
+
+
 def test_repeats_are_found_where_they_are(play: Play) -> None:
     found = _by_lever(advise(play(HEALTHY), PriceBook()), "semantic_cache")
     assert [each.feature for each in found] == ["faq"]

@@ -11,6 +11,7 @@ import pytest
 from agentkit.batch import BatchJob
 from agentkit.budgets import Budget, BudgetExceeded, Ledger
 from agentkit.errors import ConfigError
+from benchmarks.batch import killed_run
 from tests.agentkit.batch_world import CLIENTS, QUICK
 from tests.scripted import ScriptedModel, in_turn
 from tests.wire import BatchRules, ScriptedProvider, echo
@@ -124,7 +125,7 @@ def test_what_would_be_late_is_asked_live_at_the_live_price() -> None:
     assert int(result.cost_usd * 10**9) == billed.cost_nusd
 
 
-def test_a_cancelled_batch_keeps_and_pays_what_was_done() -> None:
+def test_a_cancelled_batch_keeps_and_pays_what_was_done_and_the_rest_is_tried_again() -> None:
     ledger = Ledger()
     with ScriptedProvider(echo, batches=BatchRules(least_seconds=1, most_seconds=1)) as provider:
         job = _job(provider, ledger)
@@ -134,9 +135,12 @@ def test_a_cancelled_batch_keeps_and_pays_what_was_done() -> None:
         time.sleep(0.3)
         assert job.lane.cancel(batch.batch_id) is not None
         result = job.run()
+        assert int(result.cost_usd * 10**9) == provider.bill.cost_nusd
+        assert job.lane.retry(batch.batch_id) == result.cancelled
+        assert job.run().answered == 40
+    assert ledger.account("default").settled.nusd == provider.bill.cost_nusd
     assert result.cancelled and result.answered
     assert result.cancelled + result.answered == 40
-    assert int(result.cost_usd * 10**9) == provider.bill.cost_nusd
 
 
 def test_files_at_the_provider_are_deleted_once_their_answers_are_stored() -> None:
@@ -169,3 +173,9 @@ def test_a_batch_that_the_provider_fails_for_one_line_is_sent_again_without_it()
 def test_a_model_without_batches_says_so() -> None:
     with pytest.raises(ConfigError, match="has no batches"):
         BatchJob("n", model=ScriptedModel(script=in_turn("hello")), ledger=Ledger())
+
+
+def test_a_client_that_is_killed_again_and_again_pays_each_request_once(tmp_path: Path) -> None:
+    run = killed_run("openai", requests=60, kills=3, seed=2, folder=tmp_path)
+    assert run.holds, run
+    assert run.kills == 3
