@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import asdict
 
 from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
@@ -17,6 +18,7 @@ from agentkit.batch import BatchJob, BatchPolicy
 from agentkit.budgets import Budget, Ledger
 
 JOB = "killed"
+READY = "ready"
 QUICK = BatchPolicy(
     most_requests=250,
     usual_seconds=1.0,
@@ -59,7 +61,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     ledger, url, wire, requests = sys.argv[1:]
     job = job_of(ledger, url, wire)
-    for number in range(int(requests)):
+    print(READY, flush=True)
+    known = sum(asdict(job.lane.progress(job.task.task_id)).values())
+    for number in range(max(0, known - 1), int(requests)):
         job.add(str(number), f"Say the number {number}.")
         if number % 250 == 0:
             job.lane.tick()

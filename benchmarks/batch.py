@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agentkit.budgets import Ledger
-from benchmarks._batch_client import job_of
+from benchmarks._batch_client import READY, job_of
 from benchmarks._batch_waves import WavesRun, waves_runs
 from tests.wire import BatchRules, ScriptedProvider, echo
 
@@ -68,7 +68,7 @@ class KilledRun:
 
 
 def killed_run(wire: str, *, requests: int, kills: int, seed: int, folder: Path) -> KilledRun:
-    """Run the client, killing it `kills` times at random moments, until it comes to its end."""
+    """Run the client, killing it up to `kills` times at random moments, until it has done all."""
     ledger = f"sqlite:///{folder}/{wire}.db?synchronous=NORMAL"
     dice = random.Random(seed)
     started = time.monotonic()
@@ -82,26 +82,24 @@ def killed_run(wire: str, *, requests: int, kills: int, seed: int, folder: Path)
         while True:
             if time.monotonic() - started > _LONGEST_SECONDS:
                 raise TimeoutError(f"the job did not end in {_LONGEST_SECONDS:.0f} s")
-            client = subprocess.Popen(command, cwd=_ROOT)
-            try:
-                wait = _moment(dice) if killed < kills else None
-                status = client.wait(wait)
-            except subprocess.TimeoutExpired:
-                client.kill()
-                client.wait()
-                killed += 1
-                continue
+            with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE) as client:
+                if client.stdout is None or client.stdout.readline().strip() != READY.encode():
+                    raise RuntimeError("the client did not start")
+                try:
+                    status = client.wait(_moment(dice) if killed < kills else None)
+                except subprocess.TimeoutExpired:
+                    client.kill()
+                    killed += 1
+                    continue
             if status != 0:
                 raise RuntimeError(f"the client ended with status {status}")
-            if killed >= kills:
-                break
-            killed += 1  # it was done before its time; a job that is done is gone on with, too
+            break
         return _read(wire, ledger, url, provider, requests, killed, time.monotonic() - started)
 
 
 def _moment(dice: random.Random) -> float:
-    """Seconds until the next kill: mostly after the start, in which nothing is sent yet."""
-    return 2.0 + dice.expovariate(1 / 2.0)
+    """Seconds from when a client begins to work until it is killed."""
+    return dice.uniform(0.02, 1.2)
 
 
 def _read(
