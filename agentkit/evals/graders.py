@@ -50,7 +50,7 @@ class Pattern:
 
     def __call__(self, sample: Sample) -> Grade:
         pattern = _text_of(sample.case.expected) if self.pattern is None else self.pattern
-        engine = _regex()
+        engine = pattern_engine()
         try:
             compiled = engine.compile(check_pattern(pattern))
             found = compiled.search(
@@ -181,7 +181,7 @@ def expected_calls(expected: Json) -> list[MadeCall]:
 
 def check_pattern(pattern: str) -> str:
     """`pattern`, where it is one; raises ConfigError."""
-    engine = _regex()
+    engine = pattern_engine()
     if len(pattern) > _LONGEST_PATTERN:
         raise ConfigError(f"a pattern of {len(pattern)} characters; write up to {_LONGEST_PATTERN}")
     try:
@@ -221,7 +221,7 @@ def _folded(value: Json) -> Json:
     return value
 
 
-def _regex() -> Any:
+def pattern_engine() -> Any:
     """The engine with a time limit, which Python's own lacks; it has no types."""
     try:
         return import_module("regex")
