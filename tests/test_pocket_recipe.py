@@ -111,14 +111,14 @@ def exported(recipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pieces = [*_byte_characters(), "\u0120w", "ea"]
     added = layout.added_tokens(["get_weather", "no_tool"], ["city"])
     tokens = layout.TokenTable(pieces=pieces, merges=["\u0120 w", "e a"], added=added)
-    sizes = {"width": 64, "layers": 1, "heads": 2, "kv_heads": 1, "feed_forward": 96}
+    sizes = {"width": 256, "layers": 1, "heads": 2, "kv_heads": 1, "feed_forward": 96}
     decoder = export.Decoder(**sizes, context=512, rope_base=10_000.0, epsilon=1e-5)
     random = np.random.default_rng(1)
-    shapes = {"table": (len(tokens), 64), "norm": (64,)} | {
+    shapes = {"table": (len(tokens), 256), "norm": (256,)} | {
         f"blocks.0.{name}": shape
         for name, shape in {
-            "attention_norm": (64,), "feed_norm": (64,), "qkv": (128, 64), "out": (64, 64),
-            "gate_up": (192, 64), "down": (64, 96),
+            "attention_norm": (256,), "feed_norm": (256,), "qkv": (512, 256), "out": (256, 256),
+            "gate_up": (192, 256), "down": (256, 96),
         }.items()
     }  # fmt: skip
     weights = {name: random.normal(0, 0.3, shape) for name, shape in shapes.items()}

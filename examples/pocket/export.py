@@ -22,6 +22,9 @@ QUANTIZATIONS = {
 }
 
 
+_GGML_TYPE_Q6_K = 14
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decoder:
     """What the file says of the model's sizes."""
@@ -80,6 +83,8 @@ def quantize(source: Path, target: Path, kind: str) -> Path:
     settings = library.llama_model_quantize_default_params()
     settings.ftype = getattr(library, f"LLAMA_FTYPE_{QUANTIZATIONS[kind]}")
     settings.nthread = 1
+    if kind == "q8_0":  # a third of the file is embeddings, and the wheel has a limit
+        settings.token_embedding_type = settings.output_tensor_type = _GGML_TYPE_Q6_K
     status = library.llama_model_quantize(
         str(source).encode(), str(target).encode(), ctypes.byref(settings)
     )

@@ -35,6 +35,8 @@ from vocabulary import IGNORED, Encoded, Vocabulary
 from agentkit.tools.provision.embedding import StaticEmbedding
 
 BATCH = 64
+KEPT = 8
+"""Past weights that stay beside the checkpoint, for their average."""
 _CHUNK_BATCHES = 10
 _WARM_UP_STEPS = 60
 _LEAST_RATE = 0.02
@@ -108,6 +110,7 @@ class Training:
         self._net = PocketNet(shape, *word_vectors(vocabulary)).to(self._device)
         self._optimizer = Optimizer(list(self._net.matrices()), list(self._net.others()))
         self._path = folder / "checkpoint.pt"
+        self._past = folder / "weights"
         self._log = folder / "log.jsonl"
         self._rank, self._workers = rank, workers
         self._steps, self._seconds, self._examples = 0, 0.0, 0
@@ -190,6 +193,10 @@ class Training:
         partial = self._path.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self._path)
+        self._past.mkdir(exist_ok=True)
+        torch.save(state["net"], self._past / f"{self._steps:07d}.pt")
+        for old in past_weights(self._past.parent)[:-KEPT]:
+            old.unlink()
 
     def _load(self) -> None:
         state: dict[str, Any] = torch.load(self._path, map_location=self._device)
@@ -254,6 +261,11 @@ def padded(rows: Sequence[Encoded], vocabulary: Vocabulary) -> Batch:
         tags=filled([row.tags for row in rows], IGNORED),
         readable=filled([row.readable for row in rows], 0).bool(),
     )
+
+
+def past_weights(folder: Path) -> list[Path]:
+    """The files of weights that training left in `folder`, the oldest first."""
+    return sorted((folder / "weights").glob("*.pt"))
 
 
 def word_vectors(vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
