@@ -87,6 +87,10 @@ def eval_(
     quality: Annotated[
         float, typer.Option(metavar="SHARE", help="What the cheapest setting must reach.")
     ] = 0.95,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of `agentkit calibrate`: judges the cascade's answers."),
+    ] = None,
     fail_under: Annotated[
         float | None,
         typer.Option(metavar="SHARE", help="Exit with 1 where --setting passes fewer."),
@@ -146,6 +150,7 @@ def eval_(
     plan = asked.plan(
         cases, name=name, first=first, grader=grader, judge=judge, criteria=criteria,
         embedding=embedding, trust_cases=trust_cases, cascade=cascade, quality=quality,
+        calibration=calibration,
     )  # fmt: skip
     _require_setting(plan, setting, fail_under)
     report = asked.run(plan, results, parallel=parallel, anew=fresh, compare=compare)
@@ -177,7 +182,9 @@ class _Asked:
         trust_cases: bool,
         cascade: bool,
         quality: float,
+        calibration: Path | None,
     ) -> EvalPlan:
+        from agentkit.cascade.settings import read_cascade
         from agentkit.cli.assembly import model_of
         from agentkit.cli.tool_reference import load_tools, resolved
         from agentkit.cli.trust import require_trust
@@ -212,6 +219,12 @@ class _Asked:
             case_budget=self._budget,
             max_steps=min(settings.max_steps, 50),
             quality=quality,
+            calibrations={} if calibration is None else _calibrations(calibration),
+            agent_options=(
+                {}
+                if calibration is None
+                else {"quality": quality, "cascade": read_cascade(calibration)}
+            ),
         )
 
     def run(
@@ -269,6 +282,13 @@ def _run_limits(settings: Settings, judge: str | None) -> Any:
     """The limits of the whole run: what flags say, or the default where it may cost money."""
     models = (*settings.models, *([judge] if judge else []))
     return replace(settings, file_limits={}, models=models).make_budget().limits
+
+
+def _calibrations(path: Path) -> dict[str, Any]:
+    from agentkit.cascade import Calibration
+
+    found = Calibration.read(path)
+    return {found.model: found}
 
 
 def _embedding(name: str) -> Any:

@@ -44,7 +44,7 @@ class EvalPlan:
 
     `models` are (name, model) from cheap to dear. `limits` bound the whole run, `case_budget` each
     task. `calibrations`, by a model's label, say how sure an answer is. `agent_options` are further
-    arguments of `Agent`, like `quality=`, for the cascade's sake.
+    arguments of `Agent`, like `quality=`, for the cascade alone.
     """
 
     name: str
@@ -224,7 +224,7 @@ def _subjects(plan: EvalPlan, ledger: Ledger, checkpointer: Checkpointer) -> Sub
             name="eval",
             max_steps=plan.max_steps,
             checkpoint=checkpointer,
-            **plan.agent_options,
+            **(plan.agent_options if len(subject.models) > 1 else {}),
         )
 
     models = [model for _, model in plan.models]
