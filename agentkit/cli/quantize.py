@@ -13,6 +13,7 @@ from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from agentkit.evals.quantization import FileFigures
+    from agentkit.models.local.quantize import QuantizedFile
 
 _MB = 1_000_000
 
@@ -52,7 +53,7 @@ def quantize(
     kinds = [kind.lower() for kind in to or ()]
     if not kinds and check is None:
         raise ConfigError("say into which format: --to q4_k_m (or --check CASES.jsonl alone)")
-    made = []
+    made: list[QuantizedFile] = []
     for kind in kinds:
         target = target_of(model, kind, folder)
         done = make(model, target, kind, force=force, requantize=requantize)
@@ -66,13 +67,18 @@ def quantize(
         from agentkit.evals.quantization import check_files
 
         files = [model, *(each.path for each in made)]
-        told = None if json else lambda path: note(f"trying {one_line(str(path))}")
-        figures = check_files(files, check, grader=grader, first=first, on_file=told)
+        figures = check_files(
+            files, check, grader=grader, first=first, on_file=None if json else _told
+        )
     if json:
         emit({"files": [each.to_dict() for each in made], "check": [f.to_dict() for f in figures]})
     elif figures:
         _show(figures)
     return 0
+
+
+def _told(path: Path) -> None:
+    note(f"trying {one_line(str(path))}")
 
 
 def _show(figures: list[FileFigures]) -> None:

@@ -7,6 +7,8 @@ import os
 import statistics
 import sys
 import tempfile
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,8 @@ def figures(path: Path, cases: Path, grader: str | None, first: int | None) -> d
         cascade=False,
         grader=grader,
     )
+    with suppress(ImportError):  # told by the model itself
+        import_module("llama_cpp")  # the library's own memory is no part of the file's
     before = memory_bytes()
     with tempfile.TemporaryDirectory() as folder:
         saver = open_checkpointer(f"sqlite:///{folder}/checkpoints.db")
