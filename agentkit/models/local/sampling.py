@@ -177,7 +177,7 @@ def _runner_up(
     count = min(_RUNNERS_UP, len(logits))
     few = np.argpartition(logits, -count)[-count:]
     few = few[(few != token) & np.isfinite(logits[few])]
-    permitted = grammar.permitted(few, logits[few])
+    permitted = grammar.permitted(few.tolist(), logits[few])
     if not np.isfinite(permitted).any():
         return None
     best = int(permitted.argmax())
