@@ -45,6 +45,19 @@ class AgentSection(_Section):
     route: Literal["cheapest", "learned"] = "cheapest"
 
 
+class CascadeSection(_Section):
+    """`[cascade]`: the share of answers that have to be right, a file of one calibration, and what
+    `Cascade` takes; `error_usd` is best written as text."""
+
+    quality: float | None = Field(default=None, ge=0.5, lt=1)
+    calibration: str | None = None
+    error_usd: Decimal | None = Field(default=None, ge=0)
+    retries: int | None = Field(default=None, ge=0, le=10)
+    second_sample: bool | None = None
+    hint_tokens: int | None = Field(default=None, ge=1)
+    sticky_after: int | None = Field(default=None, ge=1)
+
+
 class TaskSection(_Section):
     """`[task]`: the scope that tasks spend under, and tags for reports."""
 
@@ -134,6 +147,7 @@ class Project(_Section):
     path: Path | None = None
     folder: Path
     agent: AgentSection = AgentSection()
+    cascade: CascadeSection = CascadeSection()
     task: TaskSection = TaskSection()
     budget: BudgetSection = BudgetSection()
     ledger: AddressSection = AddressSection()
@@ -207,6 +221,7 @@ def _require_list(path: Path, rules: object) -> None:
 
 _TABLES: Mapping[str, type[_Section] | None] = {
     "agent": AgentSection,
+    "cascade": CascadeSection,
     "task": TaskSection,
     "budget": BudgetSection,
     "ledger": AddressSection,

@@ -41,7 +41,12 @@ def review(
 
 def fault_of(message: AIMessage, toolbox: Toolbox) -> str | None:
     """Why an answer cannot stand, however sure its model was."""
-    return _abstention(message) or _emptiness(message) or invalid_call(message, toolbox)
+    return (
+        _abstention(message)
+        or _emptiness(message)
+        or invalid_call(message, toolbox)
+        or _babbling(message)
+    )
 
 
 def invalid_call(message: AIMessage, toolbox: Toolbox) -> str | None:
@@ -69,6 +74,11 @@ def _emptiness(message: AIMessage) -> str | None:
     if message.tool_calls or message.invalid_tool_calls or message.text.strip():
         return None
     return "the answer is empty"
+
+
+def _babbling(message: AIMessage) -> str | None:
+    babbled = message.response_metadata.get("babbled")
+    return "the answer went in circles and was cut" if babbled else None
 
 
 def _doubt(message: AIMessage, least_logprob: float | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from agentkit.agent import Agent
     from agentkit.budgets.budget import Budget
     from agentkit.budgets.webhook import Webhook
+    from agentkit.cascade.settings import Cascade
     from agentkit.memory.cache import ResponseCache
     from agentkit.nodes.route import RouteSetting
 
@@ -94,6 +96,8 @@ def open_agent(
             permissions=Permissions(grant=settings.grant, ask=settings.ask),
             budget=budget,
             ledger=ledger,
+            quality=settings.project.cascade.quality,
+            cascade=cascade_of(settings),
             system=settings.system,
             name=settings.name,
             max_steps=settings.max_steps,
@@ -134,6 +138,23 @@ def _cache(settings: Settings) -> ResponseCache | None:
         return ResponseCache(settings.cache, policy=policy)
     policy = CachePolicy(max_wrong=section.max_wrong, ttl_seconds=section.ttl_seconds)
     return ResponseCache(settings.cache, embedder=StaticEmbedding.shipped(), policy=policy)
+
+
+def cascade_of(settings: Settings) -> Cascade | None:
+    """The cascade that the project file sets; None where it sets none. Raises ConfigError."""
+    from agentkit.cascade.settings import Cascade, read_cascade
+
+    section = settings.project.cascade
+    given = section.model_dump(exclude={"quality", "calibration"}, exclude_none=True)
+    if section.calibration is None:
+        return Cascade(**given) if given else None
+    folder = settings.project.folder
+    path = (folder / section.calibration).resolve()
+    if not path.is_relative_to(folder):
+        raise ConfigError(
+            f"[cascade] calibration: {section.calibration!r} lies outside {folder}; copy it there"
+        )
+    return replace(read_cascade(path), **given)
 
 
 def model_of(settings: Settings, name: str) -> BaseChatModel:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentkit.reports.rollup import ReportRow
     from agentkit.reports.unit_cost import UnitCost
 
+_MOST_ESCALATED = 0.3
 _MOST_ROWS = 200
 _SUMS = {
     "calls": "calls", "cost": "cost", "unconfirmed": "worst case", "unknown_calls": "$?",
@@ -75,6 +76,8 @@ def report(
     show_rows(facts, headings, "json" if json else shape, texts=len(names), shown=shown)
     if shape == "table" and not json and len(rows) > _MOST_ROWS:
         note(f"and {len(rows) - _MOST_ROWS} more rows; --format csv or --json has all of them")
+    if shape == "table" and not json:
+        _note_escalations(_total(rows).sums)
     return 0
 
 
@@ -208,6 +211,17 @@ def _total(rows: list[ReportRow]) -> ReportRow:
     for row in rows:
         whole = whole.plus(row.sums)
     return ReportRow(values=("total",), sums=whole)
+
+
+def _note_escalations(sums: CallSums) -> None:
+    """Say that the cheap model is too small where it gives way too often."""
+    asked = sums.calls - sums.escalations
+    if asked > 0 and sums.escalations > _MOST_ESCALATED * asked:
+        note(
+            f"{sums.escalations} of {asked} answers were given to a dearer tier: above "
+            f"{_MOST_ESCALATED:.0%} the cheap model is too small, or asked for too much "
+            "(docs/cascade.md)"
+        )
 
 
 def _named(names: list[str], row: ReportRow) -> dict[str, str]:

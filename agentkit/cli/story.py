@@ -13,7 +13,12 @@ from agentkit.budgets.money import format_usd
 from agentkit.cli.screen import cell, console, one_line
 from agentkit.cli.summary import format_cost, format_count
 
-_ANSWERS = {"landing": "landing answer", "summary": "a summary of earlier turns"}
+_ANSWERS = {
+    "landing": "landing answer",
+    "summary": "a summary of earlier turns",
+    "hint": "the beginning of an answer",
+    "sample": "a second answer",
+}
 _LEFT = ("step", "tier")
 _RIGHT = ("in", "cached", "written", "out", "cost", "sure")
 

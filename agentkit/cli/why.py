@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,12 +27,16 @@ def why(
     trust_config: options.Trust = False,
     json: options.Json = False,
 ) -> int:
-    """What drove a task's cost, in order, and the lever that would have saved most on it."""
+    """What drove a task's cost, the lever that would have saved most, and each tier's decisions."""
+    from agentkit.reports.decided import decided
+
     with opened(ledger, config, trust_config, ask=not json) as (_, book):
         record, found = _why(book, task)
-        routes = routes_of(book.store.events(record.task_id))
+        events = book.store.events(record.task_id)
+    routes, decisions = routes_of(events), decided(events)
     if json:
-        emit({**_facts(record, found), "routes": routes})
+        told = [asdict(each) for each in decisions]
+        emit({**_facts(record, found), "routes": routes, "decisions": told})
         return 0
     out = console()
     out.print(
@@ -51,6 +56,8 @@ def why(
         saved = money(found.lever.saves_nusd)
         out.print(cell(f"next lever: {found.lever.name} would save {saved} of it, if "
                        f"{found.lever.assumption}"))  # fmt: skip
+    for each in decisions:
+        out.print(cell(one_line(each.told, most_chars=400)))
     return 0
 
 

@@ -79,7 +79,9 @@ def _wasted(calls: Sequence[CallRecord]) -> list[Cause]:
     down = sum(call.cost_nusd for call in calls if call.accepted is False)
     again = sum(call.cost_nusd for call in calls if call.attempt > 1)
     dear = sum(call.cost_nusd for call in calls if call.escalation is not None)
+    aid = sum(call.cost_nusd for call in calls if call.purpose in ("hint", "sample"))
     return [
+        Cause(name="aids", nusd=aid, told="hints and second answers", overlaps=True),
         Cause(name="turned_down", nusd=down, told="answers that were not accepted", overlaps=True),
         Cause(name="retries", nusd=again, told="calls that were tried again", overlaps=True),
         Cause(name="escalations", nusd=dear, told="a dearer tier was asked instead", overlaps=True),

@@ -348,7 +348,7 @@ async def test_async_calls_and_streams_give_the_same(scripted: Scripted) -> None
 @pytest.fixture
 def endless(tmp_path: Path) -> LocalChatModel:
     path = scripted_model(tmp_path / "endless.gguf", ["on ", "and "], context=16_384, endless=True)
-    return LocalChatModel(model_path=str(path), sequences=2, max_tokens=16_000)
+    return LocalChatModel(model_path=str(path), sequences=2, max_tokens=16_000, cut_babble=False)
 
 
 async def test_a_cancelled_call_stops_the_work(endless: LocalChatModel) -> None:

@@ -68,6 +68,9 @@ class LocalChatModel(BaseChatModel):
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int | None = None
     stop: list[str] | None = None
+    cut_babble: bool = Field(
+        default=True, description="end an answer that goes in circles, as at its limit"
+    )
 
     def model_post_init(self, context: Any, /) -> None:
         """Look at the file before anything relies on it."""
@@ -311,6 +314,7 @@ class LocalChatModel(BaseChatModel):
             constraint=turn.constraint,
             once=turn.once,
             banned=turn.banned,
+            cut_babble=bool(kwargs.get("cut_babble", self.cut_babble)),
         )
 
     def _dialect(self) -> Dialect:

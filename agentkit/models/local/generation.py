@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from agentkit.models.babble import Babble
 from agentkit.models.local.engine import LlamaEngine
 from agentkit.models.local.sampling import GREEDY, Choice, Grammar, Sampler, Sampling
 
@@ -37,6 +38,7 @@ class Request:
     `begun` are choices of the answer that were made before. Choices less likely than
     `runner_up_below` come with their runner-up, and an answer whose summed log-probability falls
     below `give_up_below` is given up.
+    With `cut_babble` an answer that goes in circles ends there, as at its limit.
     """
 
     prompt: tuple[int, ...]
@@ -50,6 +52,7 @@ class Request:
     begun: tuple[Choice, ...] = ()
     runner_up_below: float | None = None
     give_up_below: float = -math.inf
+    cut_babble: bool = True
 
 
 @dataclass(kw_only=True, slots=True)
@@ -57,11 +60,13 @@ class Generated:
     """What came of a request: plain text, then text under the grammar, and each token's figures.
 
     `lengths` has the characters of each token's text, those of a cut character at its last token.
+    `babbled` tells that it was cut because it went in circles.
     """
 
     text: str = ""
     constrained_text: str = ""
     finish_reason: FinishReason = "length"
+    babbled: bool = False
     reused_tokens: int = 0
     choices: list[Choice] = field(default_factory=list[Choice])
     lengths: list[int] = field(default_factory=list[int])
@@ -119,6 +124,7 @@ class _Writer:
             engine.library, request.sampling, runner_up_below=request.runner_up_below
         )
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._babble = Babble() if request.cut_babble else None
         self._held = ""
         self._emitted = ""
         self._used = set(request.banned)
@@ -152,6 +158,8 @@ class _Writer:
             return
         text = self._decoder.decode(self._engine.piece(choice.token))
         self.result.lengths.append(len(text))
+        if self._babble is not None and self._babble.feed(text):
+            self.finished = self.result.babbled = True
         if self._engaged:
             self.result.constrained_text += text
             return

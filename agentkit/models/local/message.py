@@ -38,6 +38,8 @@ def as_message(
         "finish_reason": "tool_calls" if answer.tool_calls and reason == "stop" else reason,
         **answer.metadata,
     }
+    if generated is not None and generated.babbled:
+        metadata["babbled"] = True
     if generated is not None and generated.choices:
         metadata["logprobs"] = _logprobs(generated, floor)
     return AIMessage(
