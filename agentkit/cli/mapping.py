@@ -8,7 +8,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -181,14 +181,15 @@ def read_jobs(file: str) -> Iterator[Job]:
             data: Any = jsonlib.loads(line)
         except ValueError as error:
             raise ConfigError(f"{file}, line {number}: no JSON: {error}") from error
-        row: Any = {"request": data} if isinstance(data, str) else data
-        request = row.get("request") if isinstance(row, dict) else None
-        tags = row.get("tags") or {} if isinstance(row, dict) else None
+        row = cast("dict[str, Any]", data if isinstance(data, dict) else {"request": data})
+        request: object = row.get("request")
+        tags: object = row.get("tags") or {}
         if not isinstance(request, str) or not isinstance(tags, dict):
             raise ConfigError(
                 f'{file}, line {number}: write "text" or {{"request": "text", "tags": {{…}}}}'
             )
-        yield Job(request=request, tags={str(key): str(value) for key, value in tags.items()})
+        named = cast("dict[str, object]", tags)
+        yield Job(request=request, tags={str(key): str(value) for key, value in named.items()})
 
 
 def _lines(file: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from agentkit.budgets.stores.redis_record import rows_of
 from agentkit.budgets.stores.redis_script import Argument
 
 _SEQ = Struct("<q")
-_made: Any = tuple.__new__  # as in redis_record
+_made: Any = getattr(tuple, "__new__")  # noqa: B009  as in redis_record
 _HEAD_BYTES = 24
 _EPOCH_BYTES = 16
 _MOST_SCOPES = 50_000
