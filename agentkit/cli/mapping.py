@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import shlex
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -96,9 +96,26 @@ def map_file(
     settings = read_settings(flags)
     total = _total(settings, total_usd, total_tokens, total_calls)
     again = ["agentkit", "map", file, "--concurrency", str(concurrency)]
-    again += [f"--total-usd={total_usd}"] if total_usd else []
+    again += _given(flags, {"usd": total_usd, "tokens": total_tokens, "calls": total_calls})
     run = _Run(settings, flags, name=name, as_json=json, quiet=quiet, again=again)
     return run.map(file, total, concurrency)
+
+
+def _given(flags: Flags, total: Mapping[str, object]) -> list[str]:
+    """The flags of limits, scope and tags as they were given: a run is taken up under the same."""
+    each = {
+        "usd": flags.usd,
+        "tokens": flags.tokens,
+        "calls": flags.calls,
+        "seconds": flags.seconds,
+    }
+    values = {
+        **{f"--total-{unit}": value for unit, value in total.items()},
+        **{f"--budget-{unit}": value for unit, value in each.items()},
+        "--scope": flags.scope,
+    }
+    found = [f"{name}={value}" for name, value in values.items() if value is not None]
+    return found + [f"--tag={tag}" for tag in flags.tags]
 
 
 class _Run:

@@ -186,3 +186,25 @@ def test_resumed_task_is_extended_for_good(folder: Path) -> None:
     (task,) = json.loads(agentkit("tasks", "--json", folder=folder).stdout)
     (extension,) = task["extensions"].values()
     assert (extension["nusd"], extension["calls"]) == (50_000_000, 1)
+
+
+def test_interrupted_map_goes_on_with_the_command_that_it_prints(tmp_path: Path) -> None:
+    """The call under way ends and is settled; the second request has not begun."""
+    (tmp_path / "in.jsonl").write_text('"one"\n"two"\n', "utf-8")
+    with ScriptedProvider(lambda _: Reply(text="12 pens.", delay_seconds=1.5)) as provider:
+        write_project(tmp_path, provider.openai_url)
+        cut = _interrupt(
+            provider, tmp_path, "map", "in.jsonl", "--total-calls", "9", "--budget-calls", "5",
+            "--scope", "acme/ops", "--tag", "feature=stock", "--concurrency", "1", requests=1,
+        )  # fmt: skip
+        assert cut.returncode == 130, cut.stderr
+        assert len(provider.requests) == 1
+        command = shlex.split(cut.stderr.partition("go on with:")[2])
+        assert {"--total-calls=9", "--budget-calls=5", "--scope=acme/ops"} <= set(command)
+        assert "--tag=feature=stock" in command
+        again = agentkit(*command[1:], "--json", folder=tmp_path, env=KEY)
+        assert len(provider.requests) == 2
+    assert again.returncode == 0, again.stderr
+    rows = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [row["origin"] for row in rows] == ["known", "run"]
+    assert {row["answer"] for row in rows} == {"12 pens."}
