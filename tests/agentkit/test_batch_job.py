@@ -50,12 +50,12 @@ def test_trouble_of_every_kind_is_settled_to_the_nano_dollar_and_nothing_is_sent
     wire: str,
 ) -> None:
     rules = BatchRules(
-        most_seconds=0.1, error_rate=0.1, invalid_rate=0.05, expire_rate=0.3, refuse_rate=0.2,
+        most_seconds=0.1, error_rate=0.1, invalid_rate=0.05, expire_rate=0.5, refuse_rate=0.2,
         retry_after_seconds=0.02, lose_before_rate=0.2, lose_after_rate=0.2, seed=5,
     )  # fmt: skip
     ledger = Ledger()
     with ScriptedProvider(echo, batches=rules) as provider:
-        job = _job(provider, ledger, wire, policy=replace(QUICK, most_requests=25))
+        job = _job(provider, ledger, wire, policy=replace(QUICK, most_requests=8))
         for number in range(100):
             job.add(str(number), f"say {number}")
         result = job.run()
