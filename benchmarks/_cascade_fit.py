@@ -16,7 +16,7 @@ SUM = ("surprise",)
 PARTS = ("surprise", "name_logprob", "values_logprob", "least_margin", "covered", "arguments")
 _STRENGTH = 1.0
 _FOLDS = 5
-_THRESHOLDS = tuple(round(0.02 * step, 2) for step in range(1, 50))
+_THRESHOLDS = (*(round(0.01 * step, 2) for step in range(1, 100)), 0.995)
 
 
 def fit(seen: Sequence[Seen], names: Sequence[str] = SUM, *, made_of: str = "") -> Calibration:

@@ -44,7 +44,7 @@ class Row:
         if not message.tool_calls:
             return False
         call = message.tool_calls[0]
-        values = {key: _clean(str(value)) for key, value in call["args"].items()}
+        values = {key: clean(str(value)) for key, value in call["args"].items()}
         return call["name"] == self.name and values == self.arguments
 
 
@@ -132,7 +132,7 @@ def _tool(name: str, keys: Sequence[str]) -> StructuredTool:
 def _snips(row: dict[str, Any]) -> Row:
     arguments: dict[str, str] = {}
     for slot in row["slots"]:
-        arguments.setdefault(_snake(slot["name"]), _clean(slot["value"]))
+        arguments.setdefault(_snake(slot["name"]), clean(slot["value"]))
     return Row(text=row["text"], name=_snake(row["intent"]), arguments=arguments)
 
 
@@ -155,6 +155,6 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     plain = text.replace('"', "'").replace("\\", "/").replace("\u2019", "'")
     return " ".join(plain.split())
