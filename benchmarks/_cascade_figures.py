@@ -13,12 +13,14 @@ _BINS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One scored row at one setting."""
+    """A scored row at one setting; `alone_*` by the frontier alone, `*first_*` its first call."""
 
     right: bool
     asked_frontier: bool
     cost_nusd: int
+    first_nusd: int
     alone_nusd: int
+    alone_first_nusd: int
 
 
 def auroc(scores: Sequence[float], right: Sequence[bool]) -> float:
@@ -57,7 +59,9 @@ def setting_figures(
     low, high = wilson(round(quality * different_rows), different_rows)
     right = sum(outcome.right for outcome in outcomes)
     resolved = sum(outcome.cost_nusd for outcome in outcomes) / right
+    relayed = sum(outcome.first_nusd for outcome in outcomes) / right
     alone = sum(outcome.alone_nusd for outcome in outcomes) / len(outcomes)
+    alone_first = sum(outcome.alone_first_nusd for outcome in outcomes) / len(outcomes)
     met = [
         promised <= wilson(sum(outcome.right for outcome in half), len(half))[1] for half in halves
     ]
@@ -72,6 +76,8 @@ def setting_figures(
         "asked_frontier": round(_share([outcome.asked_frontier for outcome in outcomes]), 4),
         "usd_a_resolved_task": round(resolved / 1e9, 6),
         "saved": round(1 - resolved / alone, 4),
+        "saved_relayed": round(1 - relayed / alone, 4),
+        "saved_of_one_call": round(1 - relayed / alone_first, 4),
     }
 
 

@@ -88,11 +88,12 @@ class Frontier(BaseChatModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How one task ended. `dear_*` is what was bought of the frontier."""
+    """How a task ended. `dear_*` was bought of the frontier, `first_nusd` is its first call."""
 
     right: bool
     asked_frontier: bool
     cost_nusd: int
+    first_nusd: int
     dear_input_tokens: int
     dear_output_tokens: int
     hints: int
@@ -138,6 +139,7 @@ def ended_of(records: Sequence[Any], *, right: bool) -> Ended:
         right=right,
         asked_frontier=any(record.purpose != "hint" for record in dear),
         cost_nusd=sum(record.cost_nusd for record in records),
+        first_nusd=dear[0].cost_nusd if dear else 0,
         dear_input_tokens=sum(record.usage.input_tokens for record in dear),
         dear_output_tokens=sum(record.usage.output_tokens for record in dear),
         hints=sum(record.purpose == "hint" for record in dear),

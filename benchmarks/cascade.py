@@ -12,7 +12,10 @@ over every row. At 0.98 the whole agent runs over the scoring half of the first 
 agree on each row. Frontier-only, a request with a tool takes two calls, the second to say what came
 of it; one that no tool fits takes one. `asked_frontier` is the share of tasks that went up.
 Intervals are Wilson's, 95 %, for as many rows as one halving scores; `halves_met` is the share of
-halves in whose own interval the promise lies or is passed.
+halves in whose own interval the promise lies or is passed. `saved` is with the default, where a
+task that went up ends at the frontier; `saved_relayed` with `sticky_after=2`, where its answer is
+what the tool said, as for tasks that stayed; `saved_of_one_call` so, beside a frontier whose second
+call is not counted either.
 
     python benchmarks/cascade.py [--json] [--splits 10] [--write calibration.json]
 
@@ -137,7 +140,9 @@ def _outcomes(
                 right=each.right if kept else up[row.text].right,
                 asked_frontier=not kept,
                 cost_nusd=0 if kept else up[row.text].cost_nusd,
+                first_nusd=0 if kept else up[row.text].first_nusd,
                 alone_nusd=alone[row.text].cost_nusd,
+                alone_first_nusd=alone[row.text].first_nusd,
             )
         )
     return outcomes
@@ -152,6 +157,11 @@ def _agreement(
 ) -> dict[str, Any]:
     """The whole agent over one scoring half, beside what was reckoned for it."""
     ran = carry_out(half.score, quality=_CHECKED_QUALITY, cascade=Cascade(calibration=calibration))
+    relayed = carry_out(
+        half.score,
+        quality=_CHECKED_QUALITY,
+        cascade=Cascade(calibration=calibration, sticky_after=2),
+    )
     reckoned = _outcomes(half, calibration, _CHECKED_QUALITY, seen, alone, up)
     pairs = [(ran[row.text], outcome) for row, outcome in zip(half.score, reckoned, strict=True)]
     right = sum(ended.right for ended, _ in pairs)
@@ -166,6 +176,11 @@ def _agreement(
             != (outcome.right, outcome.asked_frontier, outcome.cost_nusd)
             for ended, outcome in pairs
         ),
+        "rows_that_differ_relayed": sum(
+            (relayed[row.text].right, relayed[row.text].cost_nusd)
+            != (outcome.right, outcome.first_nusd)
+            for row, outcome in zip(half.score, reckoned, strict=True)
+        ),
     }
 
 
@@ -175,7 +190,10 @@ def _target(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not good:
         return None
     best = max(good, key=lambda setting: setting["saved"])
-    return {name: best[name] for name in ("promised", "end_quality", "saved")}
+    return {
+        name: best[name]
+        for name in ("promised", "end_quality", "saved", "saved_relayed", "saved_of_one_call")
+    }
 
 
 def _pocket_figures(rows: Sequence[Any], seen: Mapping[str, Seen]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from langchain_core.messages import HumanMessage
 
@@ -33,14 +35,19 @@ def test_errors_of_chances() -> None:
 
 
 def test_the_cost_of_wrong_answers_is_borne_by_the_right_ones() -> None:
-    kept = Outcome(right=True, asked_frontier=False, cost_nusd=0, alone_nusd=100)
-    wrong = Outcome(right=False, asked_frontier=False, cost_nusd=0, alone_nusd=100)
-    up = Outcome(right=True, asked_frontier=True, cost_nusd=120, alone_nusd=100)
+    kept = Outcome(
+        right=True, asked_frontier=False, cost_nusd=0, first_nusd=0, alone_nusd=100,
+        alone_first_nusd=50,
+    )  # fmt: skip
+    wrong = replace(kept, right=False)
+    up = replace(kept, asked_frontier=True, cost_nusd=120, first_nusd=50)
     half = [kept] * 5 + [wrong] * 2 + [up] * 3
     figures = setting_figures(0.95, [half, half], 10)
     assert figures["end_quality"] == 0.8
     assert figures["asked_frontier"] == 0.3
     assert figures["saved"] == pytest.approx(1 - (3 * 120 / 8) / 100)
+    assert figures["saved_relayed"] == pytest.approx(1 - (3 * 50 / 8) / 100, abs=1e-4)
+    assert figures["saved_of_one_call"] == pytest.approx(1 - (3 * 50 / 8) / 50)
     assert figures["interval"] == [0.4902, 0.9433]  # of 10 rows, not of 20
     assert figures["met"] is False
     assert figures["halves_met"] == 0
