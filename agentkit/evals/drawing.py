@@ -29,11 +29,12 @@ Told = Callable[[float], str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
-    """From `least` to `most`, its values told by `told`."""
+    """From `least` to `most`, its values told by `told`; nothing lies between two of `unit`."""
 
     least: float
     most: float
     told: Told
+    unit: float = 0.0
 
     def share(self, value: float) -> float:
         """Where a value lies between the ends, 0 to 1."""
@@ -46,19 +47,22 @@ class Axis:
         if width <= 0 or not math.isfinite(width):
             return [self.least]
         rough = width / _TICKS
-        unit = 10.0 ** math.floor(math.log10(rough))
-        step = next(unit * n for n in (1, 2, 2.5, 5, 10) if unit * n >= rough * 0.999)
+        tenth = 10.0 ** math.floor(math.log10(rough))
+        step = next(tenth * n for n in (1, 2, 2.5, 5, 10) if tenth * n >= rough * 0.999)
+        step = max(step, self.unit)
         first = math.ceil(self.least / step - 1e-9)
         last = math.floor(self.most / step + 1e-9)
         return [n * step for n in range(first, last + 1)]
 
 
-def axis_around(values: Sequence[float], told: Told, *, floor: float | None = None) -> Axis:
+def axis_around(
+    values: Sequence[float], told: Told, *, floor: float | None = None, unit: float = 0.0
+) -> Axis:
     """An axis with some room around `values`, which never goes below `floor`."""
     least, most = min(values), max(values)
     room = (most - least) * 0.08 or abs(most) * 0.1 or 0.05
     low = least - room if floor is None else max(floor, least - room)
-    return Axis(least=low, most=most + room, told=told)
+    return Axis(least=low, most=most + room, told=told, unit=unit)
 
 
 def plane(marks: Sequence[Mark], x: Axis, y: Axis, *, asked: float, label: str) -> str:

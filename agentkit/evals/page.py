@@ -143,7 +143,7 @@ def _plane(report: Report, tried: Sequence[SettingFigures]) -> str:
         )
         for each in tried
     ]  # fmt: skip
-    x = axis_around([0.0, *(mark.x for mark in marks)], money_text, floor=0.0)
+    x = axis_around([0.0, *(mark.x for mark in marks)], money_text, floor=0.0, unit=1.0)
     heights = [report.quality, *(mark.low for mark in marks), *(mark.high for mark in marks)]
     y = Axis(least=max(0.0, min(heights) - 0.03), most=1.0, told=_percent)
     return plane(marks, x, y, asked=report.quality, label="quality over cost a case")
@@ -185,7 +185,7 @@ def _curve(curve: Curve, quality: float) -> Iterator[str]:
         body=line(shares, x, y, asked=quality, chosen=chosen, label="quality by threshold"),
     )  # fmt: skip
     costs = [(point.threshold or 0.0, point.per_case_nusd) for point in known]
-    y = axis_around([0.0, *(height for _, height in costs)], money_text, floor=0.0)
+    y = axis_around([0.0, *(height for _, height in costs)], money_text, floor=0.0, unit=1.0)
     yield _section(
         f"Cost by threshold: {names}", half=True, note="Money a case, wasted attempts included.",
         body=line(costs, x, y, kind="cost", chosen=chosen, label="cost a case by threshold"),

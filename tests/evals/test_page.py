@@ -15,6 +15,7 @@ import pytest
 
 from agentkit.evals.case_result import CaseResult
 from agentkit.evals.comparison import CaseMark, compare
+from agentkit.evals.drawing import axis_around
 from agentkit.evals.page import page_of, write_page
 from agentkit.evals.report import Report, report_of
 from agentkit.evals.results import RunRecord
@@ -135,3 +136,9 @@ def test_it_reads_well_everywhere(browser: Chrome, tmp_path: Path, size: str, sc
     assert run(browser, drawn) == [True, True]
     dot = "return getComputedStyle(document.querySelector('circle')).fill"
     assert run(browser, dot) != "rgb(0, 0, 0)"
+
+
+def test_axis_of_money_has_no_ticks_between_nano_dollars() -> None:
+    free = axis_around([0.0, 0.0], str, floor=0.0, unit=1.0)
+    assert free.ticks() == [0.0]
+    assert axis_around([0.0, 40.0], str, floor=0.0, unit=1.0).ticks() == [0.0, 20.0, 40.0]
