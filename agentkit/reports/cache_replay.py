@@ -67,7 +67,7 @@ def replay(store: Store, prices: PriceBook, where: JournalFilter) -> CacheReplay
     for (at, task, _, name, confirmed), sums in groups:
         if not confirmed:
             continue
-        parts = _prefix_tokens(sums)
+        parts = prefix_tokens(sums)
         tokens += parts
         cost += sums.cost_nusd
         stable, whole = short.bill(int(at), str(task), str(name), parts, sums)
@@ -113,7 +113,7 @@ def warming(store: Store, prices: PriceBook, where: JournalFilter) -> Warming:
     last: dict[str, tuple[int, int]] = {}
     pauses: list[tuple[int, int]] = []
     for (at, _, _, name, _), sums in groups:
-        tokens = _prefix_tokens(sums)
+        tokens = prefix_tokens(sums)
         if tokens < least:
             continue
         before = last.get(str(name))
@@ -197,7 +197,7 @@ def _least_cached(model: str, provider: str) -> int:
     return cache_rules(model, provider).least_tokens or LEAST_CACHED_TOKENS
 
 
-def _prefix_tokens(sums: CallSums) -> int:
+def prefix_tokens(sums: CallSums) -> int:
     """System text and tools as the provider counts them: our count, scaled by what it reports."""
     ours = sums.system + sums.tools
     counted = ours + sums.summary + sums.history + sums.observations + sums.user

@@ -1,0 +1,166 @@
+"""Prefixes kept warm at a server that caches, and bills, by Anthropic's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from agentkit import Agent, Budget, chat_model
+from agentkit.budgets import BudgetExceeded, Ledger
+from agentkit.budgets.amount import Limits
+from agentkit.budgets.tokens import count_text
+from agentkit.errors import ConfigError
+from agentkit.warming import PrefixKeeper, awarm, warm
+from tests.wire import Reply, ScriptedProvider
+
+SYSTEM = "You check orders, one after another, and say what is wrong with each. " * 400
+
+
+def stock(item: str) -> str:
+    """How many of an item are there."""
+    return f"12 {item}"
+
+
+async def close_async_client(model: object) -> None:
+    """The client library leaves its pooled connections open when the event loop ends."""
+    await model.__dict__["_async_client"].close()
+
+
+@dataclass
+class Clock:
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def provider(clock: Clock) -> Iterator[ScriptedProvider]:
+    answers = ScriptedProvider(lambda _: Reply(text="fine"), count=count_text, clock=clock)
+    with answers as running:
+        yield running
+
+
+@pytest.fixture
+def agent(provider: ScriptedProvider, clock: Clock) -> Agent:
+    model = chat_model(
+        "anthropic:claude-haiku-4-5", base_url=provider.anthropic_url, api_key="test"
+    )
+    return Agent([model], [stock], system=SYSTEM, budget=Budget(usd=1), ledger=Ledger(clock=clock))
+
+
+def cached(agent: Agent) -> tuple[int, int]:
+    """Tokens that one task's call read from the cache, and wrote to it."""
+    usage = agent.run("check W1").records[0].usage
+    return usage.cache_read_tokens, usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
+
+
+def test_warmed_prefix_is_read_by_the_first_task(agent: Agent) -> None:
+    warmed = warm(agent)
+    assert warmed.written_tokens > 4_096
+    assert warmed.read_tokens == 0
+    read, _ = cached(agent)
+    assert read == warmed.written_tokens
+
+
+def test_hour_outlives_a_pause_that_five_minutes_do_not(agent: Agent, clock: Clock) -> None:
+    warm(agent, ttl="5m")
+    clock.now += 2_400
+    seeded = warm(agent, ttl="1h")
+    assert seeded.read_tokens == 0
+    clock.now += 2_400
+    assert cached(agent)[0] == seeded.written_tokens
+
+
+async def test_it_works_on_the_event_loop(agent: Agent) -> None:
+    first, second = await awarm(agent), await awarm(agent)
+    await close_async_client(agent.tiers[0].model)
+    assert second.read_tokens == first.written_tokens > 0
+
+
+def test_it_is_paid_by_its_scope_and_costs_what_was_billed(
+    agent: Agent, provider: ScriptedProvider
+) -> None:
+    warmed = warm(agent, scope="acme/ops")
+    assert warmed.cost_nusd == provider.bill.cost_nusd
+    assert agent.ledger.account("acme").settled.nusd == warmed.cost_nusd
+    record = agent.ledger.store.task(warmed.task_id)
+    assert record is not None
+    assert (record.outcome, record.tags["feature"]) == ("answered", "warming")
+
+
+def test_limit_without_room_lets_nothing_out(agent: Agent, provider: ScriptedProvider) -> None:
+    agent.ledger.set_limits("acme", Limits(calls=1))
+    warm(agent, scope="acme")
+    with pytest.raises(BudgetExceeded):
+        warm(agent, scope="acme")
+    assert len(provider.requests) == 1
+
+
+def test_keeper_bridges_a_pause_and_shows_its_balance(agent: Agent, clock: Clock) -> None:
+    keeper = PrefixKeeper(agent, most_usd="0.05", refreshes=2)
+    agent.run("check W1")
+    clock.now += 200
+    assert keeper.tick() is None
+    clock.now += 80
+    refreshed = keeper.tick()
+    assert refreshed is not None
+    assert refreshed.read_tokens > 0
+    assert refreshed.written_tokens == 0
+    clock.now += 200
+    read, _ = cached(agent)
+    assert read == refreshed.read_tokens
+    balance = keeper.balance()
+    assert (balance.refreshes, balance.bridged) == (1, 1)
+    assert 0 < balance.spent_nusd < balance.saved_nusd
+
+
+def test_keeper_gives_up_after_its_calls_in_a_row(agent: Agent, clock: Clock) -> None:
+    keeper = PrefixKeeper(agent, most_usd="0.05", refreshes=2)
+    agent.run("check W1")
+    told: list[bool] = []
+    for _ in range(4):
+        clock.now += 280
+        told.append(keeper.tick() is not None)
+    assert told == [True, True, False, False]
+    assert keeper.balance().bridged == 0
+
+
+def test_keeper_keeps_to_its_money(agent: Agent, clock: Clock) -> None:
+    keeper = PrefixKeeper(agent, most_usd="0.0000001", refreshes=9)
+    agent.run("check W1")
+    clock.now += 280
+    assert keeper.tick() is not None
+    clock.now += 280
+    assert keeper.tick() is None
+
+
+def test_keeper_refreshes_as_often_as_recorded_pauses_say(agent: Agent, clock: Clock) -> None:
+    """Pauses of eight minutes need one refresh each; without any traffic none pays."""
+    assert PrefixKeeper(agent, most_usd="0.05").refreshes == 0
+    for _ in range(6):
+        agent.run("check W1")
+        clock.now += 480
+    assert PrefixKeeper(agent, most_usd="0.05").refreshes == 1
+
+
+def test_keeper_works_in_a_thread_and_ends_with_its_block(agent: Agent) -> None:
+    with PrefixKeeper(agent, most_usd="0.05", refreshes=1) as keeper:
+        agent.run("check W1")
+    assert keeper.balance().refreshes == 0
+
+
+def test_without_a_system_text_there_is_nothing_to_keep(agent: Agent) -> None:
+    with pytest.raises(ConfigError, match="no system text"):
+        warm(Agent(["local:pocket"], [stock]))
+    with pytest.raises(ConfigError, match="tiers 0 to 0"):
+        warm(agent, tier=3)
+    with pytest.raises(ConfigError, match="refreshes=-1"):
+        PrefixKeeper(agent, most_usd="1", refreshes=-1)
