@@ -139,7 +139,7 @@ class Fan:
         record = self.agent.ledger.store.task(item.asked.task_id)
         values, pending = self.agent.kept(item.thread_id)
         if record is None:
-            if values:
+            if values.get("task_id"):
                 raise ListChanged(
                     f"the checkpoints know {item.thread_id!r} and the ledger does not; use the "
                     "ledger that it ran on, or another name"
@@ -151,8 +151,8 @@ class Fan:
                 f"{item.thread_id!r} was run with another {what}; a list that has changed needs "
                 "another name"
             )
-        if not values:
-            return "run"  # cut off before its first checkpoint: paid answers are in the ledger
+        if not values.get("task_id"):
+            return "run"  # cut off before its first step: paid answers are in the ledger
         if pending or record.outcome is None:
             return "resumed"
         calls = self.agent.ledger.store.calls(record.task_id)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +305,43 @@ def test_a_killed_process_loses_nothing_and_pays_nothing_twice() -> None:
     assert told["lost"] == told["paid_twice"] == told["stuck_leases"] == 0
     assert told["served_and_not_in_the_ledger"] == 0
     assert told["known"] >= 30  # type: ignore[operator]  # a count
+
+
+def test_a_task_cut_off_at_any_write_of_its_checkpoints_is_answered(tmp_path: Path) -> None:
+    """Both files are copied before and after each write, as a dead process would leave them."""
+    agent = agent_of(look_then_answer, tmp_path)
+    saver: Any = agent.graph.checkpointer
+    copies: list[Path] = []
+    lock = threading.Lock()
+
+    def keep_copy() -> None:
+        copies.append(tmp_path / f"copy-{len(copies)}")
+        copies[-1].mkdir()
+        for name in ("ledger.db", "checkpoints.db"):
+            _copy(tmp_path / name, copies[-1] / name)
+
+    def watched(write: Callable[..., Any]) -> Callable[..., Any]:
+        def watching(*arguments: Any) -> Any:
+            with lock:
+                keep_copy()
+                written = write(*arguments)
+                keep_copy()
+                return written
+
+        return watching
+
+    saver.put, saver.put_writes = watched(saver.put), watched(saver.put_writes)
+    list(agent.map(["one"], name="n"))
+    assert len(copies) > 20
+    for copy in copies:
+        again = by_index(agent_of(look_then_answer, copy).map(["one"], name="n"))[0]
+        assert again.result is not None, (copy.name, again.error)
+        assert again.result.answer == "one"
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
 
 
 def test_without_checkpoints_a_walk_ends_as_the_graph_does() -> None:
