@@ -190,9 +190,9 @@ class SqliteBatchStore:
         now = self._clock()
         with self._write() as db:
             changed = db.execute(
-                "UPDATE batch SET owner = ?1, owned_until = ?2 "
-                "WHERE id = ?3 AND (owner IN ('', ?1) OR owned_until < ?4)",
-                (owner, now + seconds, batch_id, now),
+                "UPDATE batch SET owner = :owner, owned_until = :until "
+                "WHERE id = :id AND (owner IN ('', :owner) OR owned_until < :now)",
+                {"owner": owner, "until": now + seconds, "id": batch_id, "now": now},
             )
             return changed.rowcount == 1
 
@@ -215,19 +215,20 @@ class SqliteBatchStore:
             for answer in answers:
                 again = answer.state == "queued"
                 changed = db.execute(
-                    "UPDATE batch_item SET state = ?1, answer = ?2, error = ?3, "
-                    "attempts = attempts + ?4, batch_id = CASE WHEN ?4 THEN NULL ELSE batch_id END,"
-                    " queued_at = CASE WHEN ?4 THEN ?5 ELSE queued_at END "
-                    "WHERE id = ?6 AND batch_id = ?7 AND state = 'sent'",
-                    (
-                        answer.state,
-                        answer.payload or None,
-                        answer.error,
-                        again,
-                        now,
-                        answer.item_id,
-                        batch_id,
-                    ),
+                    "UPDATE batch_item SET state = :state, answer = :answer, error = :error, "
+                    "attempts = attempts + :again, "
+                    "batch_id = CASE WHEN :again THEN NULL ELSE batch_id END, "
+                    "queued_at = CASE WHEN :again THEN :now ELSE queued_at END "
+                    "WHERE id = :id AND batch_id = :batch AND state = 'sent'",
+                    {
+                        "state": answer.state,
+                        "answer": answer.payload or None,
+                        "error": answer.error,
+                        "again": again,
+                        "now": now,
+                        "id": answer.item_id,
+                        "batch": batch_id,
+                    },
                 )
                 if changed.rowcount:
                     written.append(answer.item_id)
@@ -268,10 +269,10 @@ class SqliteBatchStore:
     def finish(self, item_ids: Sequence[str], *, taken: bool = False) -> None:
         with self._write() as db:
             db.executemany(
-                "UPDATE batch_item SET closed = 1, taken = max(taken, ?1), "
+                "UPDATE batch_item SET closed = 1, taken = max(taken, :taken), "
                 "body = CASE WHEN state = 'answered' THEN NULL ELSE body END, "
-                "answer = CASE WHEN ?1 THEN NULL ELSE answer END WHERE id = ?2",
-                [(taken, item_id) for item_id in item_ids],
+                "answer = CASE WHEN :taken THEN NULL ELSE answer END WHERE id = :id",
+                [{"taken": taken, "id": item_id} for item_id in item_ids],
             )
 
     def unfinished(self, *, limit: int = 1000) -> list[BatchItem]:
@@ -288,8 +289,8 @@ class SqliteBatchStore:
             return dict(
                 db.execute(
                     "SELECT state, count(*) FROM batch_item "
-                    "WHERE ?1 IS NULL OR task_id = ?1 GROUP BY state",
-                    (task_id,),
+                    "WHERE :task IS NULL OR task_id = :task GROUP BY state",
+                    {"task": task_id},
                 ).fetchall()
             )
 

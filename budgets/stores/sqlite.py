@@ -137,9 +137,9 @@ class SqliteStore:
         with self._read() as db:
             rows = db.execute(
                 "SELECT * FROM scope "
-                "WHERE ?1 = '' OR path = ?1 OR substr(path, 1, length(?1) + 1) = ?1 || '/' "
-                "ORDER BY path",
-                (prefix,),
+                "WHERE :prefix = '' OR path = :prefix "
+                "OR substr(path, 1, length(:prefix) + 1) = :prefix || '/' ORDER BY path",
+                {"prefix": prefix},
             ).fetchall()
         return [read_scope(row) for row in rows]
 
@@ -315,10 +315,16 @@ class SqliteStore:
             with self._read() as db:
                 rows = db.execute(
                     "SELECT record, started_at, task_id FROM task "
-                    "WHERE (started_at, task_id) < (?2, ?3) AND (?1 IS NULL OR scope = ?1 "
-                    "OR substr(scope, 1, length(?1) + 1) = ?1 || '/') "
-                    "ORDER BY started_at DESC, task_id DESC LIMIT ?4",
-                    (where.scope or scope, *before, max(limit, _TASKS_A_PAGE)),
+                    "WHERE (started_at, task_id) < (:at, :id) "
+                    "AND (:scope IS NULL OR scope = :scope "
+                    "OR substr(scope, 1, length(:scope) + 1) = :scope || '/') "
+                    "ORDER BY started_at DESC, task_id DESC LIMIT :most",
+                    {
+                        "scope": where.scope or scope,
+                        "at": before[0],
+                        "id": before[1],
+                        "most": max(limit, _TASKS_A_PAGE),
+                    },
                 ).fetchall()
             if not rows:
                 break
