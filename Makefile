@@ -67,9 +67,10 @@ model: .venv/ready ## 10,000 examples of any sequence of verbs, on each store (h
 simulate: .venv/ready ## 100,000 seeds of the simulation on the memory store (a quarter of an hour; SEEDS=...)
 	$(PYTHON_VENV) benchmarks/simulate.py --seeds $(or $(SEEDS),100000)
 
-chaos: .venv/ready ## 1,000 runs of killed workers on each store, over night (RUNS=...)
-	@set -e; for store in memory sqlite redis; do \
-	  $(PYTHON_VENV) benchmarks/chaos.py --store $$store --runs $(or $(RUNS),1000) --json; \
+chaos: .venv/ready ## 1,000 runs of killed workers on each store, over night; goes on where it was cut (RUNS=...)
+	@mkdir -p build; set -e; for store in memory sqlite redis; do \
+	  $(PYTHON_VENV) benchmarks/chaos.py --store $$store --runs $(or $(RUNS),1000) --json \
+	    --log $(CURDIR)/build/chaos-$$store.jsonl; \
 	done
 
 soak: .venv/ready ## 30 minutes of work: memory, file descriptors and leases must stay flat (MINUTES=...)
