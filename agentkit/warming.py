@@ -18,10 +18,10 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import HeldCall
-from agentkit.budgets.errors import BudgetError
+from agentkit.budgets.errors import BudgetError, BudgetExceeded
 from agentkit.budgets.journal_query import JournalFilter
 from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger
-from agentkit.budgets.money import nusd_from_usd
+from agentkit.budgets.money import nusd_from_usd, usd_from_nusd
 from agentkit.budgets.task import Task, new_id
 from agentkit.budgets.usage import Usage
 from agentkit.effects import Reply, Work, adrive, drive
@@ -31,7 +31,7 @@ from agentkit.memory.cache_rules import Ttl, cache_rules
 from agentkit.memory.components import Prefix
 from agentkit.metering import Call, metered_call
 from agentkit.models.tier import Tier, ToolSchemas
-from agentkit.reports.cache_replay import prefix_tokens, warming
+from agentkit.reports.cache_replay import WARMING_TAG, is_refresh, prefix_tokens, warming
 from agentkit.tools.provision.toolbox import Batch, Toolbox
 
 __all__ = ["Balance", "PrefixKeeper", "Warmed", "awarm", "warm"]
@@ -41,6 +41,7 @@ _OUTPUT_TOKENS = {"anthropic": 1}
 _OTHERS_OUTPUT_TOKENS = 16
 """OpenAI's API refuses a lower limit."""
 _TAGS = {"feature": "warming"}
+_MARK = {WARMING_TAG: "yes"}
 _MARGIN_SECONDS = 30.0
 _WEEK_SECONDS = 7 * 86_400.0
 
@@ -122,8 +123,9 @@ class PrefixKeeper:
 
     `refreshes` is how many calls in a row may follow the last use; by default the number that would
     have paid best on the last week's calls of the scope, 0 where none would have. It never spends
-    more than `most_usd` in all. In a `with` it works in a thread of its own; `tick` decides once.
-    One keeper a prefix: keepers of several processes do not know each other.
+    more than `most_usd` in all: it sends nothing where what is left could not pay for writing the
+    prefix anew, nor once the prefix is forgotten. In a `with` it works in a thread of its own;
+    `tick` decides once. One keeper a prefix: keepers of several processes do not know each other.
     """
 
     def __init__(
@@ -178,18 +180,22 @@ class PrefixKeeper:
         kept = self._warmed[-1][0] if self._warmed else used
         if kept <= used:
             self._in_a_row = 0
-        due = max(used, kept) + self._ttl_seconds - _MARGIN_SECONDS
-        spent = sum(each.cost_nusd for _, each in self._warmed)
-        if now < due or self._in_a_row >= self.refreshes or spent >= self._most_nusd:
+        forgotten = max(used, kept) + self._ttl_seconds
+        left = self._most_nusd - sum(each.cost_nusd for _, each in self._warmed)
+        if not forgotten - _MARGIN_SECONDS <= now < forgotten:
             return None
-        self._in_a_row += 1
-        warmed = warm(
-            self._agent,
-            like=self._like,
-            tier=self._tier.index,
-            scope=self._scope,
-            tags=self._tags,
+        if self._in_a_row >= self.refreshes or left <= 0:
+            return None
+        work, task = _begun(
+            self._agent, self._like, self._tier.index, "5m", self._scope, self._tags, most_nusd=left
         )
+        try:
+            warmed = _ended(task, partial(drive, work))
+        except BudgetExceeded as refused:
+            if refused.scope != task.path:
+                raise
+            return None  # what is left of the keeper's own money does not cover the worst case
+        self._in_a_row += 1
         self._warmed.append((now, warmed))
         return warmed
 
@@ -239,11 +245,11 @@ class PrefixKeeper:
     def _uses(self, since: float | None = None) -> list[tuple[float, int]]:
         """When calls of others sent the prefix, and its tokens, in the order of time."""
         where = self._where(self._began if since is None else since)
-        groups = self._agent.ledger.store.sum_calls(("at", "prefix"), where)
+        groups = self._agent.ledger.store.sum_calls(("at", "task", "prefix", "tags"), where)
         found = [
             (int(at) / 1000, prefix_tokens(sums))
-            for (at, prefix), sums in groups
-            if prefix == self._prefix
+            for (at, _, prefix, tags), sums in groups
+            if prefix == self._prefix and not is_refresh(tags)
         ]
         return sorted(found)
 
@@ -255,6 +261,8 @@ def _begun(
     ttl: Ttl,
     scope: str,
     tags: Mapping[str, str] | None,
+    *,
+    most_nusd: int | None = None,
 ) -> tuple[Work[Any], Task]:
     chosen = _tier_of(agent, tier)
     tools = _tools(agent, chosen, like)
@@ -263,9 +271,9 @@ def _begun(
         messages = marked(messages, (Breakpoint(at=0, ttl=ttl),))
     task = agent.ledger.open_task(
         scope=scope,
-        budget=Budget(calls=1),
+        budget=Budget(calls=1, usd=None if most_nusd is None else usd_from_nusd(most_nusd)),
         task_id=new_id(),
-        tags={**_TAGS, **(tags or {})},
+        tags={**_TAGS, **(tags or {}), **_MARK},
         models=[chosen.label],
     )
     return metered_call(task, _call(chosen, messages, tools, task)), task

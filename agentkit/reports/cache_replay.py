@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 from agentkit.budgets.counterfactual import LEAST_CACHED_TOKENS
@@ -13,6 +14,9 @@ from agentkit.memory.cache_rules import cache_rules
 
 _MINUTES_5, _HOUR = 300_000, 3_600_000
 _MOST_REFRESHES = 24
+
+WARMING_TAG = "warming"
+"""On every task that only kept a prefix warm, whatever its other tags say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,9 +106,14 @@ def warming(store: Store, prices: PriceBook, where: JournalFilter) -> Warming:
 
     A refresh reads the prefix, and so keeps it for another five minutes; a call after a pause that
     it bridged reads what it would have written anew. Nobody knows while waiting whether a call will
-    come, so every pause pays for its refreshes, the longest ones in vain.
+    come, so every pause pays for its refreshes, the longest ones in vain. Refreshes that were
+    made are no traffic.
     """
-    groups = store.sum_calls(("at", "task", "model", "prefix", "confirmed"), where)
+    groups = [
+        group
+        for group in store.sum_calls(("at", "task", "model", "prefix", "tags"), where)
+        if not is_refresh(group.key[4])
+    ]
     if not groups:
         return Warming()
     provider, _, model = str(groups[0].key[2]).partition(":")
@@ -195,6 +204,12 @@ class _Cache:
 def _least_cached(model: str, provider: str) -> int:
     """The shortest prefix that is cached; of a stranger's model, what most take."""
     return cache_rules(model, provider).least_tokens or LEAST_CACHED_TOKENS
+
+
+def is_refresh(tags: str | int) -> bool:
+    """True for the calls of a task that only kept a prefix warm, by the key of its tags."""
+    found: dict[str, str] = json.loads(tags) if isinstance(tags, str) and tags else {}
+    return WARMING_TAG in found
 
 
 def prefix_tokens(sums: CallSums) -> int:

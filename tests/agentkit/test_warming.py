@@ -10,8 +10,10 @@ import pytest
 from agentkit import Agent, Budget, chat_model
 from agentkit.budgets import BudgetExceeded, Ledger
 from agentkit.budgets.amount import Limits
+from agentkit.budgets.journal_query import JournalFilter
 from agentkit.budgets.tokens import count_text
 from agentkit.errors import ConfigError
+from agentkit.reports.cache_replay import warming
 from agentkit.warming import PrefixKeeper, awarm, warm
 from tests.wire import Reply, ScriptedProvider
 
@@ -133,13 +135,58 @@ def test_keeper_gives_up_after_its_calls_in_a_row(agent: Agent, clock: Clock) ->
     assert keeper.balance().bridged == 0
 
 
-def test_keeper_keeps_to_its_money(agent: Agent, clock: Clock) -> None:
-    keeper = PrefixKeeper(agent, most_usd="0.0000001", refreshes=9)
+def test_keeper_keeps_to_its_money(agent: Agent, clock: Clock, provider: ScriptedProvider) -> None:
+    """It sends only what it could pay for if the provider had forgotten the prefix after all."""
+    keeper = PrefixKeeper(agent, most_usd="0.005", refreshes=9)
     agent.run("check W1")
     clock.now += 280
-    assert keeper.tick() is not None
-    clock.now += 280
+    sent = len(provider.requests)
     assert keeper.tick() is None
+    assert len(provider.requests) == sent
+
+
+def test_limit_of_the_scope_is_told(agent: Agent, clock: Clock) -> None:
+    keeper = PrefixKeeper(agent, most_usd="0.05", refreshes=9, scope="acme")
+    agent.run("check W1", scope="acme")
+    agent.ledger.set_limits("acme", Limits(calls=1))
+    clock.now += 280
+    with pytest.raises(BudgetExceeded):
+        keeper.tick()
+
+
+def test_forgotten_prefix_is_not_written_anew(agent: Agent, clock: Clock) -> None:
+    keeper = PrefixKeeper(agent, most_usd="0.05", refreshes=2)
+    agent.run("check W1")
+    clock.now += 900
+    assert keeper.tick() is None
+
+
+def test_keeper_does_not_take_its_own_calls_for_traffic(
+    provider: ScriptedProvider, clock: Clock
+) -> None:
+    """Where no breakpoint is set they send the very prefix of the tasks."""
+    model = chat_model("openai:gpt-5-mini", base_url=provider.openai_url, api_key="test")
+    ledger = Ledger(clock=clock)
+    agent = Agent([model], [stock], system=SYSTEM, budget=Budget(usd=1), ledger=ledger)
+    keeper = PrefixKeeper(agent, most_usd="0.05", refreshes=2)
+    agent.run("check W1")
+    told: list[bool] = []
+    for _ in range(4):
+        clock.now += 280
+        told.append(keeper.tick() is not None)
+    assert told == [True, True, False, False]
+
+
+def test_refreshes_are_no_traffic_to_advise(agent: Agent, clock: Clock) -> None:
+    """Eight calls eight minutes apart have seven pauses, kept warm or not."""
+    keeper = PrefixKeeper(agent, most_usd="0.05", refreshes=1)
+    for _ in range(8):
+        agent.run("check W1")
+        clock.now += 280
+        keeper.tick()
+        clock.now += 200
+    found = warming(agent.ledger.store, agent.ledger.prices, JournalFilter())
+    assert (found.gaps, found.kept) == (7, 7)
 
 
 def test_keeper_refreshes_as_often_as_recorded_pauses_say(agent: Agent, clock: Clock) -> None:
