@@ -7,11 +7,12 @@ saved by the calls that come after a pause than the calls in between cost.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from typing import Any, Protocol
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -36,6 +37,7 @@ from agentkit.tools.provision.toolbox import Batch, Toolbox
 
 __all__ = ["Balance", "PrefixKeeper", "Warmed", "awarm", "warm"]
 
+_log = logging.getLogger("agentkit")
 _ASK = "Reply with OK."
 _OUTPUT_TOKENS = {"anthropic": 1}
 _OTHERS_OUTPUT_TOKENS = 16
@@ -96,7 +98,9 @@ def warm(
     the model's client raises; nothing is sent then, or what was sent is settled.
     """
     work, task = _begun(agent, like, tier, ttl, scope, tags)
-    return _ended(task, partial(drive, work))
+    with _closing(task):
+        drive(work)
+    return _told(task)
 
 
 async def awarm(
@@ -110,11 +114,8 @@ async def awarm(
 ) -> Warmed:
     """As `warm`, on the event loop."""
     work, task = _begun(agent, like, tier, ttl, scope, tags)
-    try:
+    with _closing(task):
         await adrive(work)
-    except BaseException as error:
-        task.close("failed", reason=type(error).__name__)
-        raise
     return _told(task)
 
 
@@ -190,11 +191,13 @@ class PrefixKeeper:
             self._agent, self._like, self._tier.index, "5m", self._scope, self._tags, most_nusd=left
         )
         try:
-            warmed = _ended(task, partial(drive, work))
+            with _closing(task):
+                drive(work)
         except BudgetExceeded as refused:
             if refused.scope != task.path:
                 raise
             return None  # what is left of the keeper's own money does not cover the worst case
+        warmed = _told(task)
         self._in_a_row += 1
         self._warmed.append((now, warmed))
         return warmed
@@ -223,10 +226,11 @@ class PrefixKeeper:
         while not self._stop.wait(min(_MARGIN_SECONDS / 3, self._ttl_seconds)):
             try:
                 self.tick()
-            except BudgetError:
-                return  # a limit is used up, and whoever spends next is told
-            except Exception:  # noqa: BLE001, S112  a provider's trouble: its call is recorded, and the next tick comes
-                continue
+            except BudgetError as error:
+                _log.warning("a prefix is kept no longer: %s", error)
+                return
+            except Exception as error:  # noqa: BLE001  whatever a client raises: the next tick comes
+                _log.warning("a prefix could not be refreshed: %s", type(error).__name__)
 
     def _where(self, since: float) -> JournalFilter:
         model = f"{self._tier.provider}:{self._tier.name}"
@@ -279,17 +283,17 @@ def _begun(
     return metered_call(task, _call(chosen, messages, tools, task)), task
 
 
-def _ended(task: Task, carry_out: Any) -> Warmed:
+@contextmanager
+def _closing(task: Task) -> Generator[None]:
     try:
-        carry_out()
+        yield
     except BaseException as error:
         task.close("failed", reason=type(error).__name__)
         raise
-    return _told(task)
+    task.close("answered")
 
 
 def _told(task: Task) -> Warmed:
-    task.close("answered")
     record = task.calls[-1]
     usage = record.usage
     return Warmed(

@@ -374,7 +374,7 @@ def write(path: Path, played: Iterable[Played]) -> int:
     written = 0
     tasks = iter(played)
     while page := list(islice(tasks, _TASKS_AT_ONCE)):
-        with store._write() as db:  # one transaction, where the verbs would take one a call
+        with store._file.write() as db:  # one transaction, where the verbs would take one a call
             for each in page:
                 for call in each.calls:
                     write_call(db, call)

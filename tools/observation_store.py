@@ -13,18 +13,17 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol, Self
 
+from agentkit.budgets.stores.sqlite_file import SqliteFile
 from agentkit.tools.errors import InvalidLimits, ToolError
 from agentkit.tools.observation import cut
 
 _HANDLE_CHARS = (8, 16, 32)
 """Short for the sake of tokens; longer only where two texts of a task would share the short one."""
-_BUSY_SECONDS = 30.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS observations (
     task_id TEXT NOT NULL,
@@ -151,30 +150,18 @@ class SqliteObservationStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Open or create the file at `path`. Raises ObservationStoreError where it cannot be."""
-        self._path = Path(path)
         self._limits = limits
         self._clock = clock
-        self._lock = threading.Lock()
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-        except (sqlite3.Error, OSError) as error:
-            raise self._failure(error) from error
-        try:
-            with self._cursor() as db:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=NORMAL")
-                db.execute(_SCHEMA)
-        except ObservationStoreError:
-            self._db.close()
-            raise
+        self._file = SqliteFile(
+            path, what="the observation store", error=ObservationStoreError, synchronous="NORMAL"
+        )
+        with self._file.write() as db:
+            db.execute(_SCHEMA)
 
     def put(self, task_id: str, text: str) -> str:
         data = bounded(text, self._limits)
         packed = zlib.compress(data, 1)
-        with self._transaction() as db:
+        with self._file.write() as db:
             handle = next(name for name in handles(data) if self._is_free(db, task_id, name, data))
             db.execute(
                 "INSERT OR REPLACE INTO observations VALUES (?, ?, ?, ?, ?)",
@@ -184,7 +171,7 @@ class SqliteObservationStore:
         return handle
 
     def get(self, task_id: str, handle: str) -> str | None:
-        with self._cursor() as db:
+        with self._file.read() as db:
             row = db.execute(
                 "SELECT packed FROM observations WHERE task_id = ? AND handle = ? AND kept_at > ?",
                 (task_id, handle, self._clock() - self._limits.expiry_seconds),
@@ -193,18 +180,17 @@ class SqliteObservationStore:
         return None if data is None else data.decode(errors="replace")
 
     def forget(self, task_id: str) -> None:
-        with self._transaction() as db:
+        with self._file.write() as db:
             db.execute("DELETE FROM observations WHERE task_id = ?", (task_id,))
 
     def expire(self) -> int:
         bound = self._clock() - self._limits.expiry_seconds
-        with self._transaction() as db:
+        with self._file.write() as db:
             return db.execute("DELETE FROM observations WHERE kept_at <= ?", (bound,)).rowcount
 
     def close(self) -> None:
         """Closes the file; the store is of no use afterwards."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -241,31 +227,6 @@ class SqliteObservationStore:
             return zlib.decompressobj().decompress(packed, self._limits.longest_bytes)
         except zlib.error:
             return None
-
-    @contextmanager
-    def _cursor(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise self._failure(error) from error
-
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        with self._cursor() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-
-    def _failure(self, error: Exception) -> ObservationStoreError:
-        return ObservationStoreError(
-            f"the observation store {str(self._path)!r} cannot be used: {error}; "
-            "check the folder's permissions and space, or name another file"
-        )
 
 
 def bounded(text: str, limits: KeepLimits) -> bytes:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from agentkit.batch.item import Batch, BatchItem, BatchState, ItemAnswer, ItemState, QueueSums
 from agentkit.budgets.errors import StoreError
+from agentkit.budgets.stores.sqlite_file import SqliteFile, Synchronous
 
-_BUSY_SECONDS = 30.0
 _PAGE = 500
 _MOST_FORGOTTEN = 10_000
 _SCHEMA = (
@@ -45,27 +43,20 @@ class SqliteBatchStore:
         self,
         path: str | Path,
         *,
-        synchronous: str = "FULL",
+        synchronous: Synchronous = "FULL",
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Raises StoreError where the file cannot be opened."""
-        self._path = str(path)
         self._clock = clock
-        self._lock = threading.Lock()
-        try:
-            self._db = sqlite3.connect(
-                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(f"PRAGMA synchronous={synchronous}")
-            with self._write() as db:
-                for statement in _SCHEMA:
-                    db.execute(statement)
-        except sqlite3.Error as error:
-            raise StoreError(f"the batches in {self._path!r} cannot be opened: {error}") from error
+        self._file = SqliteFile(
+            path, what="the batches in", error=StoreError, synchronous=synchronous
+        )
+        with self._file.write() as db:
+            for statement in _SCHEMA:
+                db.execute(statement)
 
     def add(self, item: BatchItem, body: bytes) -> BatchItem:
-        with self._write() as db:
+        with self._file.write() as db:
             known = _one(db, item.item_id)
             if known is not None:
                 return known
@@ -76,7 +67,7 @@ class SqliteBatchStore:
         return item
 
     def item(self, item_id: str) -> BatchItem | None:
-        with self._read() as db:
+        with self._file.read() as db:
             return _one(db, item_id)
 
     def items(
@@ -96,7 +87,7 @@ class SqliteBatchStore:
         if states:
             where.append(f"state IN ({_marks(states)})")
             values += states
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM batch_item WHERE {' AND '.join(where)} "  # noqa: S608  # values are bound
                 "ORDER BY id LIMIT ?",
@@ -107,7 +98,7 @@ class SqliteBatchStore:
     def states(self, item_ids: Sequence[str]) -> dict[str, ItemState]:
         found: dict[str, ItemState] = {}
         for page in _pages(item_ids):
-            with self._read() as db:
+            with self._file.read() as db:
                 found |= dict(
                     db.execute(
                         f"SELECT id, state FROM batch_item WHERE id IN ({_marks(page)})",  # noqa: S608  # values are bound
@@ -117,7 +108,7 @@ class SqliteBatchStore:
         return found
 
     def queues(self) -> list[QueueSums]:
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT queue, min(facts), count(*), sum(size), min(queued_at), min(deadline) "
                 "FROM batch_item WHERE state = 'queued' GROUP BY queue ORDER BY queue"
@@ -125,7 +116,7 @@ class SqliteBatchStore:
         return [QueueSums(row[0], json.loads(row[1])["endpoint"], *row[2:]) for row in rows]
 
     def seal(self, batch: Batch, *, most_requests: int, most_bytes: int) -> Batch | None:
-        with self._write() as db:
+        with self._file.write() as db:
             rows = db.execute(
                 "SELECT id, size, deadline FROM batch_item WHERE state = 'queued' AND queue = ? "
                 "ORDER BY deadline, id LIMIT ?",
@@ -154,7 +145,7 @@ class SqliteBatchStore:
     def bodies(self, batch_id: str) -> Iterator[tuple[str, bytes]]:
         last = ""
         while True:
-            with self._read() as db:
+            with self._file.read() as db:
                 rows = db.execute(
                     "SELECT id, attempts, body FROM batch_item "
                     "WHERE batch_id = ? AND state = 'sent' AND id > ? ORDER BY id LIMIT ?",
@@ -170,7 +161,7 @@ class SqliteBatchStore:
         return self._blob("body", item_id)
 
     def batch(self, batch_id: str) -> Batch | None:
-        with self._read() as db:
+        with self._file.read() as db:
             row = db.execute(
                 "SELECT withdrawn, facts FROM batch WHERE id = ?", (batch_id,)
             ).fetchone()
@@ -178,7 +169,7 @@ class SqliteBatchStore:
 
     def batches(self, states: Sequence[BatchState] = (), *, limit: int = 1000) -> list[Batch]:
         where = f"state IN ({_marks(states)})" if states else "1"
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 f"SELECT withdrawn, facts FROM batch WHERE {where} "  # noqa: S608  # values are bound
                 "ORDER BY created_at DESC, id LIMIT ?",
@@ -188,7 +179,7 @@ class SqliteBatchStore:
 
     def claim(self, batch_id: str, owner: str, *, seconds: float) -> bool:
         now = self._clock()
-        with self._write() as db:
+        with self._file.write() as db:
             changed = db.execute(
                 "UPDATE batch SET owner = :owner, owned_until = :until "
                 "WHERE id = :id AND (owner IN ('', :owner) OR owned_until < :now)",
@@ -197,7 +188,7 @@ class SqliteBatchStore:
             return changed.rowcount == 1
 
     def put_batch(self, batch: Batch, owner: str) -> bool:
-        with self._write() as db:
+        with self._file.write() as db:
             changed = db.execute(
                 "UPDATE batch SET state = ?, facts = ? WHERE id = ? AND owner = ?",
                 (batch.state, json.dumps(batch.to_dict()), batch.batch_id, owner),
@@ -205,13 +196,13 @@ class SqliteBatchStore:
             return changed.rowcount == 1
 
     def withdraw(self, batch_id: str) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             db.execute("UPDATE batch SET withdrawn = 1 WHERE id = ?", (batch_id,))
 
     def answer(self, batch_id: str, answers: Sequence[ItemAnswer]) -> list[str]:
         written: list[str] = []
         now = self._clock()
-        with self._write() as db:
+        with self._file.write() as db:
             for answer in answers:
                 again = answer.state == "queued"
                 changed = db.execute(
@@ -238,7 +229,7 @@ class SqliteBatchStore:
         return self._blob("answer", item_id)
 
     def put_item(self, item: BatchItem, answer: bytes | None = None) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             db.execute(
                 "UPDATE batch_item SET id = ?, state = ?, queue = ?, batch_id = ?, task_id = ?, "
                 "attempts = ?, queued_at = ?, deadline = ?, size = ?, error = ?, closed = ?, "
@@ -248,7 +239,7 @@ class SqliteBatchStore:
 
     def move(self, item_ids: Sequence[str], state: ItemState) -> list[str]:
         moved: list[str] = []
-        with self._write() as db:
+        with self._file.write() as db:
             for item_id in item_ids:
                 changed = db.execute(
                     "UPDATE batch_item SET state = ? WHERE id = ? AND state = 'queued'",
@@ -259,7 +250,7 @@ class SqliteBatchStore:
         return moved
 
     def overdue(self, until: float, *, limit: int = 1000) -> list[str]:
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT id FROM batch_item WHERE state = 'queued' AND deadline < ? LIMIT ?",
                 (until, limit),
@@ -267,7 +258,7 @@ class SqliteBatchStore:
         return [row[0] for row in rows]
 
     def finish(self, item_ids: Sequence[str], *, taken: bool = False) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             db.executemany(
                 "UPDATE batch_item SET closed = 1, taken = max(taken, :taken), "
                 "body = CASE WHEN state = 'answered' THEN NULL ELSE body END, "
@@ -276,7 +267,7 @@ class SqliteBatchStore:
             )
 
     def unfinished(self, *, limit: int = 1000) -> list[BatchItem]:
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM batch_item WHERE closed = 0 "  # noqa: S608  # names of ours
                 "AND state NOT IN ('queued', 'sent') ORDER BY id LIMIT ?",
@@ -285,7 +276,7 @@ class SqliteBatchStore:
         return [_item_of(row) for row in rows]
 
     def counts(self, task_id: str | None = None) -> dict[ItemState, int]:
-        with self._read() as db:
+        with self._file.read() as db:
             return dict(
                 db.execute(
                     "SELECT state, count(*) FROM batch_item "
@@ -300,44 +291,22 @@ class SqliteBatchStore:
             for batch in self.batches(("processed", "failed"), limit=_MOST_FORGOTTEN)
             if (batch.ended_at or batch.created_at) < before
         ]
-        with self._write() as db:
+        with self._file.write() as db:
             for batch_id in ended:
                 db.execute("DELETE FROM batch_item WHERE batch_id = ? AND closed = 1", (batch_id,))
                 db.execute("DELETE FROM batch WHERE id = ?", (batch_id,))
         return len(ended)
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     def _blob(self, column: str, item_id: str) -> bytes | None:
-        with self._read() as db:
+        with self._file.read() as db:
             row = db.execute(
                 f"SELECT {column} FROM batch_item WHERE id = ?",  # noqa: S608  # one of two names
                 (item_id,),
             ).fetchone()
         return None if row is None or row[0] is None else bytes(row[0])
-
-    @contextmanager
-    def _read(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise StoreError(f"the batches in {self._path!r} failed: {error}") from error
-
-    @contextmanager
-    def _write(self) -> Generator[sqlite3.Connection]:
-        """One transaction: all of it, or nothing when anything raises."""
-        with self._read() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
 
 
 def _one(db: sqlite3.Connection, item_id: str) -> BatchItem | None:

@@ -6,53 +6,77 @@ import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from agentkit.cli.journal import opened
+import typer
+
+from agentkit.cli import journal, options
+from agentkit.cli.journal import opened, where_of
 from agentkit.cli.screen import emit, note, say
 from agentkit.cli.settings import Settings, anchored, sqlite_file
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from agentkit.budgets.journal import TaskRecord
-    from agentkit.budgets.journal_query import JournalFilter
     from agentkit.checkpoint import Checkpointer
     from agentkit.evals.distill import Distilled, ToolsOf
 
 
-def export_distilled(
-    folder: Path,
-    where: JournalFilter,
-    *,
-    checkpoint: str | None,
-    tools: Sequence[str],
-    cases: Path | None,
-    system: str,
-    redact: Sequence[str],
-    redaction: bool,
-    validation: float,
-    force: bool,
-    ledger: str | None,
-    config: Path | None,
-    trust_config: bool,
-    as_json: bool,
+def distill(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="For the two files.")],
+    since: journal.Since = None,
+    until: journal.Until = None,
+    scope: journal.ScopeOption = None,
+    tag: journal.Tags = None,
+    model: journal.Model = None,
+    outcome: Annotated[
+        str, typer.Option(metavar="OUTCOME", help="Only tasks that ended so.")
+    ] = "resolved",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Where texts are. Default: beside the ledger."),
+    ] = None,
+    tools: options.Tools = None,
+    cases: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An evaluation's cases, for their tools.")
+    ] = None,
+    system: Annotated[str, typer.Option(metavar="TEXT", help="Put before each example.")] = "",
+    redact: Annotated[
+        list[str] | None, typer.Option(metavar="REGEX", help="Take this out as well. Repeatable.")
+    ] = None,
+    redaction: Annotated[
+        bool, typer.Option("--redaction/--no-redaction", help="Mails, phones, cards, keys.")
+    ] = True,
+    validation: Annotated[
+        float, typer.Option(metavar="SHARE", help="Held back for validation.")
+    ] = 0.1,
+    force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
+    ledger: options.LedgerAddress = None,
+    config: options.Config = None,
+    trust_config: options.Trust = False,
+    json: options.Json = False,
 ) -> int:
-    """Write the files and tell what they hold."""
-    from agentkit.evals.distill import Distillation, distill
+    """Write resolved tasks as chat JSON lines with tools, to fine-tune a model on.
+
+    What was said is read from the checkpoints, for the ledger holds no contents.
+    """
+    from agentkit.evals.distill import Distillation
+    from agentkit.evals.distill import distill as write
     from agentkit.evals.redaction import Redactor
 
-    redactor = Redactor(redact, builtin=redaction)
-    with opened(ledger, config, trust_config, ask=not as_json) as (settings, book):
+    where = where_of(since=since, until=until, scope=scope, tags=tag, model=model, outcome=outcome)
+    redactor = Redactor(redact or (), builtin=redaction)
+    with opened(ledger, config, trust_config, ask=not json) as (settings, book):
         plan = Distillation(
             where=where,
-            tools_of=_tools_of(tools, cases),
+            tools_of=_tools_of(tools or (), cases),
             system=system,
             validation=validation,
             redactor=redactor,
         )
         with _saver(settings, checkpoint) as saver:
-            found = distill(plan, store=book.store, saver=saver, folder=folder, force=force)
-    if as_json:
+            found = write(plan, store=book.store, saver=saver, folder=out, force=force)
+    if json:
         emit(_facts(found))
     else:
         _show(found)

@@ -185,7 +185,7 @@ class _Asked:
         calibration: Path | None,
     ) -> EvalPlan:
         from agentkit.cascade.settings import read_cascade
-        from agentkit.cli.assembly import model_of
+        from agentkit.cli.assembly import cascade_of, model_of
         from agentkit.cli.tool_reference import load_tools, resolved
         from agentkit.cli.trust import require_trust
         from agentkit.evals.case import read_cases
@@ -219,12 +219,8 @@ class _Asked:
             case_budget=self._budget,
             max_steps=min(settings.max_steps, 50),
             quality=quality,
-            calibrations={} if calibration is None else _calibrations(calibration),
-            agent_options=(
-                {}
-                if calibration is None
-                else {"quality": quality, "cascade": read_cascade(calibration)}
-            ),
+            judged_for=settings.project.cascade.quality if calibration is None else quality,
+            judged_by=cascade_of(settings) if calibration is None else read_cascade(calibration),
         )
 
     def run(
@@ -282,13 +278,6 @@ def _run_limits(settings: Settings, judge: str | None) -> Any:
     """The limits of the whole run: what flags say, or the default where it may cost money."""
     models = (*settings.models, *([judge] if judge else []))
     return replace(settings, file_limits={}, models=models).make_budget().limits
-
-
-def _calibrations(path: Path) -> dict[str, Any]:
-    from agentkit.cascade import Calibration
-
-    found = Calibration.read(path)
-    return {found.model: found}
 
 
 def _embedding(name: str) -> Any:

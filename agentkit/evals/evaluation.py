@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from agentkit.budgets.budget import Budget
 from agentkit.budgets.ledger import Ledger
 from agentkit.budgets.money import usd_from_nusd
 from agentkit.budgets.task import Task
-from agentkit.cascade import Calibration
+from agentkit.cascade import Cascade
 from agentkit.checkpoint import Checkpointer
 from agentkit.errors import ConfigError
 from agentkit.evals.case import Case, CasesInvalid
@@ -43,8 +43,9 @@ class EvalPlan:
     """What is asked of whom.
 
     `models` are (name, model) from cheap to dear. `limits` bound the whole run, `case_budget` each
-    task. `calibrations`, by a model's label, say how sure an answer is. `agent_options` are further
-    arguments of `Agent`, like `quality=`, for the cascade alone.
+    task, and `quality` is what the cheapest setting must reach. `judged_for` and `judged_by` are
+    the agent's `quality=` and `cascade=` where the models are tried together; without either its
+    plain rule holds.
     """
 
     name: str
@@ -62,8 +63,8 @@ class EvalPlan:
     case_budget: Budget = field(default_factory=Budget)
     max_steps: int = 50
     quality: float = DEFAULT_QUALITY
-    calibrations: Mapping[str, Calibration] = field(default_factory=dict[str, Calibration])
-    agent_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    judged_for: float | None = None
+    judged_by: Cascade | None = None
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -88,8 +89,8 @@ class EvalPlan:
         """Names the plan: a run of the same digest can be gone on with."""
         cases = [[case.id, case.digest, case.expected, case.grader] for case in self.cases]
         budget = self.case_budget.model_dump(mode="json")
-        options = sorted((key, str(value)) for key, value in self.agent_options.items())
-        whole = [self.facts, cases, self.system, self.criteria, self.max_steps, budget, options]
+        judged = [self.judged_for, repr(self.judged_by)]
+        whole = [self.facts, cases, self.system, self.criteria, self.max_steps, budget, judged]
         text = json.dumps(whole, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
@@ -129,7 +130,7 @@ def evaluate(
         scope=scope,
         subjects=_subjects(plan, ledger, checkpointer),
         graders=graders,
-        calibrations=plan.calibrations,
+        cascade=plan.judged_by or Cascade(),
         on_result=on_result,
     )
     trials = runner.pending(plan.cases, plan.settings)
@@ -214,6 +215,7 @@ def _subjects(plan: EvalPlan, ledger: Ledger, checkpointer: Checkpointer) -> Sub
         budget = Budget(usd=usd_from_nusd(plan.limits.nusd), **facts)
 
     def make(subject: Subject) -> Agent:
+        together = len(subject.models) > 1
         return Agent(
             models=list(subject.models),
             tools=subject.tools,
@@ -224,7 +226,8 @@ def _subjects(plan: EvalPlan, ledger: Ledger, checkpointer: Checkpointer) -> Sub
             name="eval",
             max_steps=plan.max_steps,
             checkpoint=checkpointer,
-            **(plan.agent_options if len(subject.models) > 1 else {}),
+            quality=plan.judged_for if together else None,
+            cascade=plan.judged_by if together else None,
         )
 
     models = [model for _, model in plan.models]

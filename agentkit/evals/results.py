@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
+from agentkit.budgets.stores.sqlite_file import SqliteFile
 from agentkit.errors import ConfigError
 from agentkit.evals.case_result import CaseResult
 
@@ -47,24 +46,22 @@ class ResultStore:
     def __init__(self, path: Path) -> None:
         """Raises ConfigError where the file cannot be used."""
         self.path = path
-        self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(path, check_same_thread=False, timeout=30.0)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
             raise ConfigError(f"results cannot be kept in {path}: {error}") from error
+        self._file = SqliteFile(path, what="the results in", error=ConfigError)
+        with self._file.read() as db:
+            db.executescript(_SCHEMA)
 
     def begin(self, digest: str, facts: Mapping[str, Any], *, anew: bool = False) -> RunRecord:
         """The run to go on with: the last one of this digest that has not ended, or a new one."""
         last = None if anew else next((r for r in self.runs() if r.digest == digest), None)
         if last is not None and last.ended_at is None:
             return last
-        with self._lock, self._db:
-            cursor = self._db.execute(
+        with self._file.write() as db:
+            cursor = db.execute(
                 "INSERT INTO run (token, digest, started_at, facts) VALUES (?, ?, ?, ?)",
                 (uuid4().hex, digest, time.time(), json.dumps(facts)),
             )
@@ -73,29 +70,27 @@ class ResultStore:
 
     def end(self, run: RunRecord) -> None:
         """All cases of the run are there."""
-        with self._lock, self._db:
-            self._db.execute(
-                "UPDATE run SET ended_at = ? WHERE number = ?", (time.time(), run.number)
-            )
+        with self._file.write() as db:
+            db.execute("UPDATE run SET ended_at = ? WHERE number = ?", (time.time(), run.number))
 
     def keep(self, run: RunRecord, result: CaseResult) -> None:
         """Store a result; it is on the disk when this returns."""
         row = (run.number, result.setting, result.case_id, json.dumps(result.to_dict()))
-        with self._lock, self._db:
-            self._db.execute("INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)", row)
+        with self._file.write() as db:
+            db.execute("INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)", row)
 
     def results(self, run: RunRecord) -> list[CaseResult]:
         """The run's results so far, in the order in which they came."""
-        with self._lock:
-            rows = self._db.execute(
+        with self._file.read() as db:
+            rows = db.execute(
                 "SELECT body FROM result WHERE run = ? ORDER BY rowid", (run.number,)
             ).fetchall()
         return [_result(body) for (body,) in rows]
 
     def runs(self) -> list[RunRecord]:
         """All runs, the latest first."""
-        with self._lock:
-            rows = self._db.execute(
+        with self._file.read() as db:
+            rows = db.execute(
                 "SELECT number, token, digest, started_at, ended_at, facts FROM run "
                 "ORDER BY number DESC"
             ).fetchall()
@@ -113,8 +108,7 @@ class ResultStore:
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
 
 def _result(body: str) -> CaseResult:

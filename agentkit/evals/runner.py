@@ -19,10 +19,9 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from agentkit.agent import Agent
 from agentkit.budgets.errors import BudgetExceeded, BudgetTooSmall, DeadlineExceeded
 from agentkit.budgets.ledger import Ledger
-from agentkit.cascade import Calibration, Evidence, signals_of
+from agentkit.cascade import Cascade, Evidence, signals_of
 from agentkit.evals.case import Case
 from agentkit.evals.case_result import CaseResult, failure_of, result_with
-from agentkit.evals.chance import calibration_of
 from agentkit.evals.grade import Grade, Grader, MadeCall, Sample, wrong
 from agentkit.evals.results import ResultStore, RunRecord
 from agentkit.evals.subject import Setting, Subjects
@@ -55,10 +54,10 @@ class Runner:
         scope: str,
         subjects: Subjects,
         graders: Mapping[str, Grader],
-        calibrations: Mapping[str, Calibration] | None = None,
+        cascade: Cascade,
         on_result: OnResult | None = None,
     ) -> None:
-        self._calibrations = calibrations or {}
+        self._cascade = cascade
         self._run = run
         self._results = results
         self._ledger = ledger
@@ -68,7 +67,6 @@ class Runner:
         self._on_result = on_result
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self.is_out_of_money = False
 
     def pending(self, cases: Sequence[Case], settings: Sequence[Setting]) -> list[Trial]:
         """What is not stored yet, case by case, so that settings are compared on the same cases."""
@@ -87,7 +85,7 @@ class Runner:
         """Try all of them, `parallel` at a time.
 
         Ctrl-C lets what is under way end, then raises. Where the run's money is used up, the rest
-        is left for a later run (`is_out_of_money`). Raises what no case is to blame for.
+        is left for a later run. Raises what no case is to blame for.
         """
         queue = iter(trials)
         with ThreadPoolExecutor(parallel, thread_name_prefix="agentkit-eval") as pool:
@@ -118,19 +116,19 @@ class Runner:
             self._keep(_refused(trial, str(error)))
             return
         except (BudgetExceeded, DeadlineExceeded):  # of the whole run, before anything was sent
-            self._out_of_money()
+            self._stop.set()
             return
         state = cast(AgentState, agent.graph.get_state(_config(thread_id)).values)
         sample = _sample(trial.case, result, state, agent)
         if self._was_stopped(result):
-            self._out_of_money()
+            self._stop.set()
             stopped = self._graded(trial, sample, result, wrong("exhausted"), agent, {})
             self._keep(replace(stopped, stopped=True))
             return
         try:
             grade = self._graders[trial.case.id](sample)
         except (BudgetExceeded, DeadlineExceeded):  # the judge's; the answer is kept by its thread
-            self._out_of_money()
+            self._stop.set()
             return
         self._keep(self._graded(trial, sample, result, grade, agent, _signals(state, agent)))
 
@@ -174,7 +172,7 @@ class Runner:
 
     def _chance(self, agent: Agent, signals: Mapping[str, float]) -> float:
         """How likely the answer is right, by what the first model alone is judged by."""
-        return calibration_of(agent.tiers[0].label, self._calibrations).probability(signals)
+        return self._cascade.calibration_of(agent.tiers[0].label).probability(signals)
 
     def _keep(self, result: CaseResult) -> None:
         self._results.keep(self._run, result)
@@ -191,10 +189,6 @@ class Runner:
             event.kind == "budget_breach" and event.data.get("scope") == self._scope
             for event in events
         )
-
-    def _out_of_money(self) -> None:
-        self.is_out_of_money = True
-        self._stop.set()
 
     def _thread_id(self, trial: Trial) -> str:
         parts = [self._run.token, trial.setting.name, trial.case.id, trial.attempt]

@@ -10,15 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import sqlite3
 import threading
-import weakref
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from agentkit.budgets.stores.sqlite_file import SqliteFile
 from agentkit.errors import AgentError
 from agentkit.routing.json_value import is_number, is_table
 
@@ -29,13 +27,11 @@ _MOST_VECTOR_BYTES = 4_096
 _MOST_LABEL_CHARS = 200
 _MOST_ROW_CHARS = 8_192
 _LARGEST_NUSD = 2**53
-_BUSY_SECONDS = 30.0
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS route_outcome (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, row TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS route_outcome_tenant ON route_outcome (tenant, id);
-"""
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS route_outcome (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, row TEXT NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS route_outcome_tenant ON route_outcome (tenant, id)",
+)
 
 
 class RouteStoreError(AgentError):
@@ -174,43 +170,34 @@ class SqliteOutcomeStore:
 
     def __init__(self, path: str | Path, *, most_kept: int = MOST_KEPT) -> None:
         """Open the file at `path`. Raises RouteStoreError where it cannot be."""
-        self._path = Path(path)
         self._most_kept = most_kept
-        self._lock = threading.Lock()
-        try:
-            self._db = sqlite3.connect(
-                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            weakref.finalize(self, self._db.close)
-            self._db.execute("PRAGMA synchronous=NORMAL")  # what was learned may be learned again
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
+        self._file = SqliteFile(
+            path, what="what was learned about routes in", error=RouteStoreError,
+            synchronous="NORMAL",  # what was learned may be learned again
+            advice="check the file's permissions, or name another ledger",
+        )  # fmt: skip
+        with self._file.write() as db:
+            for statement in _SCHEMA:
+                db.execute(statement)
 
     @property
     def blocking(self) -> bool:
         return True
 
     def add(self, tenant: str, outcomes: Sequence[Outcome]) -> None:
-        with self._cursor() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                db.executemany(
-                    "INSERT INTO route_outcome (tenant, row) VALUES (?, ?)",
-                    [(tenant, outcome.to_json()) for outcome in outcomes],
-                )
-                db.execute(
-                    "DELETE FROM route_outcome WHERE tenant = ? AND id <= (SELECT id FROM "
-                    "route_outcome WHERE tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                    (tenant, tenant, self._most_kept),
-                )
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
+        with self._file.write() as db:
+            db.executemany(
+                "INSERT INTO route_outcome (tenant, row) VALUES (?, ?)",
+                [(tenant, outcome.to_json()) for outcome in outcomes],
+            )
+            db.execute(
+                "DELETE FROM route_outcome WHERE tenant = ? AND id <= (SELECT id FROM "
+                "route_outcome WHERE tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (tenant, tenant, self._most_kept),
+            )
 
     def latest(self, tenant: str) -> list[Outcome]:
-        with self._cursor() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT row FROM route_outcome WHERE tenant = ? ORDER BY id DESC LIMIT ?",
                 (tenant, self._most_kept),
@@ -218,33 +205,18 @@ class SqliteOutcomeStore:
         return readable([str(row[0]) for row in reversed(rows)])
 
     def tenants(self) -> list[str]:
-        with self._cursor() as db:
+        with self._file.read() as db:
             rows = db.execute("SELECT DISTINCT tenant FROM route_outcome ORDER BY tenant")
             return [str(row[0]) for row in rows]
 
     def forget(self, tenant: str | None = None) -> int:
-        with self._cursor() as db:
+        with self._file.read() as db:
             if tenant is None:
                 return db.execute("DELETE FROM route_outcome").rowcount
             return db.execute("DELETE FROM route_outcome WHERE tenant = ?", (tenant,)).rowcount
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _cursor(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise self._failure(error) from error
-
-    def _failure(self, error: Exception) -> RouteStoreError:
-        return RouteStoreError(
-            f"what was learned about routes in {str(self._path)!r} cannot be used: {error}; "
-            "check the file's permissions, or name another ledger"
-        )
+        self._file.close()
 
 
 def readable(rows: Sequence[str]) -> list[Outcome]:

@@ -8,14 +8,10 @@ never on a crash of the process (https://www.sqlite.org/pragma.html#pragma_synch
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 from urllib.parse import parse_qs
 
 from agentkit.budgets.amount import Amount, Limits
@@ -38,6 +34,7 @@ from agentkit.budgets.stores.sqlite_facts import (
     sum_facts,
     sum_tasks,
 )
+from agentkit.budgets.stores.sqlite_file import SqliteFile, Synchronous
 from agentkit.budgets.stores.sqlite_rows import (
     denial_of,
     hold,
@@ -51,7 +48,6 @@ from agentkit.budgets.stores.sqlite_rows import (
 )
 from agentkit.budgets.stores.sqlite_schema import FIRST_WITHOUT_FACTS, SCHEMA, SCHEMA_VERSION
 
-_BUSY_SECONDS = 30.0
 _CALLS_A_PAGE = 500
 _TASKS_A_PAGE = 200
 
@@ -63,7 +59,7 @@ class SqliteStore:
         self,
         path: str | Path,
         *,
-        synchronous: str = "FULL",
+        synchronous: Synchronous = "FULL",
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Open or create the file at `path`.
@@ -73,24 +69,14 @@ class SqliteStore:
         if synchronous not in ("FULL", "NORMAL"):
             raise StoreError(f"synchronous={synchronous!r}: use FULL or NORMAL")
         self._path = Path(path)
-        self.synchronous = synchronous
+        self.synchronous: Synchronous = synchronous
         self._clock = clock
-        self._lock = threading.Lock()
-        self._closed = False
-        self._pid = os.getpid()
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(f"PRAGMA synchronous={synchronous}")
-            self._prepare()
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                f"the ledger {str(self._path)!r} cannot be opened: {error}; "
-                "check the folder's permissions, or name another file with ledger='sqlite:///...'"
-            ) from error
+        self._file = SqliteFile(
+            self._path, what="the ledger", error=StoreError, synchronous=synchronous,
+            advice="check the folder's permissions, or name another file with "
+            "ledger='sqlite:///...'",
+        )  # fmt: skip
+        self._prepare()
 
     @classmethod
     def from_address(cls, address: str) -> Self:
@@ -101,7 +87,8 @@ class SqliteStore:
         if unknown or not place.startswith("/") or place == "/":
             what = f"unknown option {unknown[0]!r}" if unknown else "no file is named"
             raise StoreError(f"{address!r}: {what}; write 'sqlite:///agentkit.db'")
-        return cls(place[1:], synchronous=options.get("synchronous", ["FULL"])[0].upper())
+        synchronous = options.get("synchronous", ["FULL"])[0].upper()
+        return cls(place[1:], synchronous=cast("Synchronous", synchronous))  # checked there
 
     @property
     def blocking(self) -> bool:
@@ -113,7 +100,7 @@ class SqliteStore:
         return self._path
 
     def put_scope(self, scope: Scope) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             db.execute(
                 "INSERT OR REPLACE INTO scope VALUES (?,?,?,?,?,?,?,?)",
                 (
@@ -127,14 +114,14 @@ class SqliteStore:
 
     def ensure_scopes(self, paths: Sequence[str]) -> None:
         plain = Scope(path="plain")
-        with self._write() as db:
+        with self._file.write() as db:
             db.executemany(
                 "INSERT OR IGNORE INTO scope VALUES (?,?,?,?,?,?,?,?)",
                 [(path, "total", "UTC", json.dumps(plain.thresholds), *Limits()) for path in paths],
             )
 
     def scopes(self, prefix: str = "") -> list[Scope]:
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT * FROM scope "
                 "WHERE :prefix = '' OR path = :prefix "
@@ -148,7 +135,7 @@ class SqliteStore:
 
     def accounts(self, paths: Sequence[str]) -> list[Account]:
         now = self._clock()
-        with self._read() as db:
+        with self._file.read() as db:
             db.execute("BEGIN")
             try:
                 return [read_account(db, path, now) for path in paths]
@@ -156,7 +143,7 @@ class SqliteStore:
                 db.execute("COMMIT")
 
     def drop_scope(self, path: str) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             held = db.execute(
                 "SELECT 1 FROM account WHERE path = ? AND "
                 "(held_nusd OR held_tokens OR held_fresh_tokens OR held_calls)",
@@ -177,7 +164,7 @@ class SqliteStore:
         dispatched: bool = True,
     ) -> Grant | Denial:
         now = self._clock()
-        with self._write() as db:
+        with self._file.write() as db:
             known = db.execute(
                 "SELECT fingerprint, state, dispatched, worst_nusd, worst_tokens, "
                 "worst_fresh_tokens, worst_calls FROM reservation WHERE id = ?",
@@ -206,7 +193,7 @@ class SqliteStore:
         return Grant(reservation_id, "held", worst, False, dispatched)
 
     def renew(self, reservation_id: str, *, lease_seconds: float, dispatched: bool = True) -> bool:
-        with self._write() as db:
+        with self._file.write() as db:
             changed = db.execute(
                 "UPDATE reservation SET lease_until = ?, dispatched = max(dispatched, ?) "
                 "WHERE id = ? AND state = 'held'",
@@ -217,7 +204,7 @@ class SqliteStore:
     def renew_all(self, reservation_ids: Sequence[str], *, lease_seconds: float) -> set[str]:
         """Mark many as sent, in one transaction; gives those that are no longer held."""
         until = self._clock() + lease_seconds
-        with self._write() as db:
+        with self._file.write() as db:
             return {
                 each
                 for each in reservation_ids
@@ -237,7 +224,7 @@ class SqliteStore:
         call: CallRecord | None = None,
         response: PaidResponse | None = None,
     ) -> Settlement:
-        with self._write() as db:
+        with self._file.write() as db:
             if response is not None:
                 db.execute(
                     "INSERT INTO response VALUES (?,?,?,?)",
@@ -254,14 +241,14 @@ class SqliteStore:
         return settlement
 
     def release(self, reservation_id: str, *, call: CallRecord | None = None) -> Settlement:
-        with self._write() as db:
+        with self._file.write() as db:
             settlement = release(db, reservation_id)
             if call is not None and settlement.before == "held":
                 write_call(db, call)
         return settlement
 
     def expire(self, limit: int = 100) -> list[Settlement]:
-        with self._read() as db:
+        with self._file.read() as db:
             due = db.execute(
                 "SELECT 1 FROM reservation WHERE state = 'held' AND lease_until <= ? LIMIT 1",
                 (self._clock(),),
@@ -269,7 +256,7 @@ class SqliteStore:
         if due is None:
             return []
         ended: list[Settlement] = []
-        with self._write() as db:
+        with self._file.write() as db:
             rows = db.execute(
                 "SELECT id, dispatched, worst_nusd, worst_tokens, worst_fresh_tokens, worst_calls "
                 "FROM reservation WHERE state = 'held' AND lease_until <= ? "
@@ -285,7 +272,7 @@ class SqliteStore:
 
     def held(self, limit: int = 1000) -> list[tuple[str, Amount, float]]:
         now = self._clock()
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT id, lease_until, worst_nusd, worst_tokens, worst_fresh_tokens, worst_calls "
                 "FROM reservation WHERE state = 'held' ORDER BY lease_until LIMIT ?",
@@ -294,15 +281,15 @@ class SqliteStore:
         return [(row[0], Amount(*row[2:]), row[1] - now) for row in rows]
 
     def put_task(self, task: TaskRecord) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             write_task(db, task)
 
     def add_event(self, event: EventRecord) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             write_event(db, event)
 
     def task(self, task_id: str) -> TaskRecord | None:
-        with self._read() as db:
+        with self._file.read() as db:
             row = db.execute("SELECT record FROM task WHERE task_id = ?", (task_id,)).fetchone()
         return None if row is None else TaskRecord.from_dict(json.loads(row[0]))
 
@@ -312,7 +299,7 @@ class SqliteStore:
         found: list[TaskRecord] = []
         before = (float("inf"), "")
         while len(found) < limit:
-            with self._read() as db:
+            with self._file.read() as db:
                 rows = db.execute(
                     "SELECT record, started_at, task_id FROM task "
                     "WHERE (started_at, task_id) < (:at, :id) "
@@ -334,7 +321,7 @@ class SqliteStore:
         return found[:limit]
 
     def calls(self, task_id: str) -> list[CallRecord]:
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT record FROM call WHERE task_id = ? ORDER BY rowid", (task_id,)
             ).fetchall()
@@ -344,7 +331,7 @@ class SqliteStore:
         condition, values = condition_of(where)
         last = 0
         while True:
-            with self._read() as db:
+            with self._file.read() as db:
                 rows = db.execute(
                     "SELECT call.rowid, record FROM fact JOIN call ON call.rowid = fact.call "  # noqa: S608  # values are bound
                     f"WHERE {condition} AND fact.call > ? ORDER BY fact.call LIMIT {_CALLS_A_PAGE}",
@@ -364,7 +351,7 @@ class SqliteStore:
         measures: Measures = "all",
         dearest: int | None = None,
     ) -> list[GroupSums]:
-        with self._read() as db:
+        with self._file.read() as db:
             db.execute("BEGIN")
             try:
                 return sum_facts(db, by, where, measures, dearest)
@@ -374,7 +361,7 @@ class SqliteStore:
     def sum_tasks(
         self, by: Sequence[TaskKey] = (), where: JournalFilter = EVERYTHING
     ) -> list[TaskGroup]:
-        with self._read() as db:
+        with self._file.read() as db:
             db.execute("BEGIN")
             try:
                 return sum_tasks(db, by, where)
@@ -382,14 +369,14 @@ class SqliteStore:
                 db.execute("COMMIT")
 
     def events(self, task_id: str) -> list[EventRecord]:
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT record FROM event WHERE task_id = ? ORDER BY rowid", (task_id,)
             ).fetchall()
         return [EventRecord(**json.loads(row[0])) for row in rows]
 
     def responses(self, task_id: str) -> list[PaidResponse]:
-        with self._read() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT call_id, fingerprint, payload FROM response "
                 "WHERE task_id = ? ORDER BY rowid",
@@ -401,17 +388,14 @@ class SqliteStore:
         ]
 
     def forget_responses(self, task_id: str) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             db.execute("DELETE FROM response WHERE task_id = ?", (task_id,))
 
     def close(self) -> None:
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._db.close()
+        self._file.close()
 
     def _prepare(self) -> None:
-        with self._write() as db:
+        with self._file.write() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise StoreError(
@@ -430,31 +414,3 @@ class SqliteStore:
             if version == FIRST_WITHOUT_FACTS:
                 backfill(db)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    @contextmanager
-    def _read(self) -> Generator[sqlite3.Connection, None, None]:
-        if self._pid != os.getpid():  # https://www.sqlite.org/howtocorrupt.html, section 2.6
-            raise StoreError(
-                f"the ledger {str(self._path)!r} was opened before this process was forked; "
-                "open it anew in each process"
-            )
-        with self._lock:
-            if self._closed:
-                raise StoreError(f"the ledger {str(self._path)!r} is closed")
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise StoreError(f"the ledger {str(self._path)!r} failed: {error}") from error
-
-    @contextmanager
-    def _write(self) -> Generator[sqlite3.Connection, None, None]:
-        """One transaction: all of it, or nothing when anything raises."""
-        with self._read() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from agentkit.budgets.stores.sqlite_file import SqliteFile
 from agentkit.memory.cache.entry import CacheEntry
 from agentkit.memory.cache.store import CacheError, Changes, Served, Totals
 from agentkit.memory.cache.threshold import Outcome
 
-_BUSY_SECONDS = 30.0
 _VERSION = 1
 _GONE_KEPT = 10_000
 _SERVED_KEPT = 20_000
@@ -51,23 +49,19 @@ class SqliteCacheStore:
 
     def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         """Raises CacheError where the file cannot be opened or was written by a later version."""
-        self._where = str(path)
         self._clock = clock
-        self._lock = threading.RLock()
-        try:
-            self._db = sqlite3.connect(
-                self._where, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._prepare()
-        except sqlite3.Error as error:
-            raise CacheError(f"the cache at {self._where} cannot be opened: {error}") from error
+        self._file = SqliteFile(
+            path, what="the cache at", error=CacheError,
+            synchronous="NORMAL",  # a lost entry costs one call
+        )  # fmt: skip
+        self._prepare()
 
     @property
     def blocking(self) -> bool:
-        return self._where != ":memory:"
+        return not self._file.is_in_memory
 
     def put(self, entry: CacheEntry) -> None:
-        with self._writing() as db:
+        with self._file.write() as db:
             old = db.execute("SELECT entry_id FROM entries WHERE key = ?", (entry.key,)).fetchall()
             self._remove(db, [row[0] for row in old])
             marks = ", ".join("?" * 16)
@@ -88,7 +82,7 @@ class SqliteCacheStore:
         return self._one("entry_id", entry_id)
 
     def changes(self, partition: str, after: int) -> Changes:
-        with self._reading() as db:
+        with self._file.read() as db:
             seq, floor = self._number(db, "seq"), self._number(db, "floor")
             whole = after == 0 or after < floor
             rows = db.execute(
@@ -101,7 +95,7 @@ class SqliteCacheStore:
         return Changes(seq, [_entry(row) for row in rows], [row[0] for row in removed], whole)
 
     def used(self, entry_id: str, saved_nusd: int, served: Served | None = None) -> None:
-        with self._writing() as db:
+        with self._file.write() as db:
             db.execute(
                 "UPDATE entries SET hits = hits + 1, saved_nusd = saved_nusd + ? "
                 "WHERE entry_id = ?",
@@ -115,7 +109,7 @@ class SqliteCacheStore:
                 )
 
     def remove(self, entry_ids: Sequence[str]) -> int:
-        with self._writing() as db:
+        with self._file.write() as db:
             return self._remove(db, entry_ids)
 
     def find(
@@ -137,7 +131,7 @@ class SqliteCacheStore:
         conditions = [(text, values) for text, values in wanted if text]
         where = " AND ".join(text for text, _ in conditions) or "1"
         values = [value for _, some in conditions for value in some]
-        with self._reading() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY kept_at DESC LIMIT ?",  # noqa: S608  conditions of ours
                 (*values, limit),
@@ -145,7 +139,7 @@ class SqliteCacheStore:
         return [_entry(row) for row in rows]
 
     def least_worth(self, count: int) -> list[str]:
-        with self._reading() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT entry_id FROM entries "
                 "ORDER BY CAST(cost_nusd + saved_nusd AS REAL) / bytes, kept_at LIMIT ?",
@@ -154,7 +148,7 @@ class SqliteCacheStore:
         return [row[0] for row in rows]
 
     def totals(self) -> Totals:
-        with self._reading() as db:
+        with self._file.read() as db:
             row = db.execute(
                 "SELECT count(*), coalesce(sum(bytes), 0), coalesce(sum(hits), 0), "
                 "coalesce(sum(saved_nusd), 0) FROM entries"
@@ -163,18 +157,18 @@ class SqliteCacheStore:
 
     def claim(self, key: str, owner: str, *, seconds: float) -> bool:
         now = self._clock()
-        with self._writing() as db:
+        with self._file.write() as db:
             db.execute("DELETE FROM claims WHERE ends <= ?", (now,))
             db.execute("INSERT OR IGNORE INTO claims VALUES (?, ?, ?)", (key, owner, now + seconds))
             row = db.execute("SELECT owner FROM claims WHERE key = ?", (key,)).fetchone()
         return bool(row[0] == owner)
 
     def give_up(self, key: str, owner: str) -> None:
-        with self._writing() as db:
+        with self._file.write() as db:
             db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, owner))
 
     def report_wrong(self, hit_id: str) -> Served | None:
-        with self._writing() as db:
+        with self._file.write() as db:
             db.execute("UPDATE served SET right = 0 WHERE hit_id = ?", (hit_id,))
             row = db.execute(
                 "SELECT hit_id, entry_id, tenant, score, at FROM served WHERE hit_id = ?", (hit_id,)
@@ -184,7 +178,7 @@ class SqliteCacheStore:
         return Served(row[0], row[1], row[2], Outcome(row[3], False), row[4])
 
     def served(self, tenant: str, limit: int = 1_000) -> list[Outcome]:
-        with self._reading() as db:
+        with self._file.read() as db:
             rows = db.execute(
                 "SELECT score, right FROM served WHERE tenant = ? ORDER BY at DESC LIMIT ?",
                 (tenant, limit),
@@ -192,23 +186,22 @@ class SqliteCacheStore:
         return [Outcome(score, bool(right)) for score, right in rows]
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")  # a lost entry costs one call
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
-            raise CacheError(
-                f"the cache at {self._where} was written by a later agentkit (format {version}, "
-                f"this one reads {_VERSION}): update agentkit, or name another file"
-            )
-        self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        with self._file.read() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > _VERSION:
+                raise CacheError(
+                    f"the cache at {str(self._file.path)!r} was written by a later agentkit "
+                    f"(format {version}, this one reads {_VERSION}): update agentkit, or name "
+                    "another file"
+                )
+            db.executescript(_SCHEMA)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _one(self, column: str, value: str) -> CacheEntry | None:
-        with self._reading() as db:
+        with self._file.read() as db:
             row = db.execute(
                 f"SELECT {_COLUMNS} FROM entries WHERE {column} = ?",  # noqa: S608  column names of ours
                 (value,),
@@ -255,25 +248,6 @@ class SqliteCacheStore:
     def _number(self, db: sqlite3.Connection, name: str) -> int:
         row = db.execute("SELECT value FROM numbers WHERE name = ?", (name,)).fetchone()
         return 0 if row is None else int(row[0])
-
-    @contextmanager
-    def _reading(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise CacheError(f"the cache at {self._where} failed: {error}") from error
-
-    @contextmanager
-    def _writing(self) -> Generator[sqlite3.Connection]:
-        with self._reading() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
 
 
 def _row(entry: CacheEntry, seq: int) -> tuple[object, ...]:

@@ -161,7 +161,7 @@ def test_a_batch_that_the_provider_fails_for_one_line_is_sent_again_without_it()
         item = job.lane.store.items()[1]
         body = job.lane.store.body(item.item_id)
         assert body is not None
-        job.lane.store._db.execute(  # type: ignore[attr-defined]  # a body that the provider refuses
+        job.lane.store._file._db.execute(  # type: ignore[attr-defined]  # a body that the provider refuses
             "UPDATE batch_item SET body = ? WHERE id = ?",
             (body.replace(b"{", b'{"stream": true, ', 1), item.item_id),
         )

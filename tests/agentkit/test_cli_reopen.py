@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +10,13 @@ import pytest
 
 from agentkit.budgets import BudgetStateLost, Ledger, Limits
 from agentkit.cli import main
-from tests.budgets.redis_server import BINARY, RedisServer
+from tests.budgets.redis_server import RedisServer, running_redis
 
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    if BINARY is None:
-        pytest.skip("redis-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
-        server = RedisServer(Path(folder))
+    with running_redis() as server:
         yield server
-        server.kill()
 
 
 def _reopen(server: RedisServer, *options: str) -> int:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,7 @@ from agentkit import Agent, Budget, metered
 from agentkit.budgets import Ledger
 from agentkit.budgets.stores.redis import RedisStore
 from agentkit.budgets.stores.redis_connection import RedisConnection
-from tests.budgets.redis_server import BINARY, RedisServer
+from tests.budgets.redis_server import RedisServer, running_redis
 from tests.scripted import ScriptedModel, call, in_turn
 
 _HANGS_SECONDS = 0.5
@@ -32,12 +30,8 @@ def look_up(query: str) -> str:
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    if BINARY is None:
-        pytest.skip("redis-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
-        server = RedisServer(Path(folder))
+    with running_redis() as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -202,6 +203,21 @@ def test_keeper_works_in_a_thread_and_ends_with_its_block(agent: Agent) -> None:
     with PrefixKeeper(agent, most_usd="0.05", refreshes=1) as keeper:
         agent.run("check W1")
     assert keeper.balance().refreshes == 0
+
+
+def test_keeper_in_a_thread_says_why_it_stops(
+    agent: Agent, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentkit.warming._MARGIN_SECONDS", 0.03)
+    keeper = PrefixKeeper(agent, most_usd="0.05", refreshes=9, scope="acme")
+    agent.run("check W1", scope="acme")
+    agent.ledger.set_limits("acme", Limits(calls=1))
+    clock.now += 299.98
+    with keeper, caplog.at_level("WARNING", "agentkit"):
+        deadline = time.monotonic() + 10
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "a prefix is kept no longer: asked 1 call, 0 calls left" in caplog.text
 
 
 def test_without_a_system_text_there_is_nothing_to_keep(agent: Agent) -> None:

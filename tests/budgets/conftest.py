@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.budgets.redis_server import BINARY, RedisServer
+from tests.budgets.redis_server import RedisServer, running_redis
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """One redis-server for the session, on a socket in a short path."""
-    if BINARY is None:
-        pytest.skip("redis-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
-        server = RedisServer(Path(folder))
+    with running_redis() as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 BINARY = shutil.which("redis-server")
@@ -67,3 +71,16 @@ class RedisServer:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+@contextmanager
+def running_redis(*options: str) -> Generator[RedisServer]:
+    """A server in a folder with a short path; skips the test where none is installed."""
+    if BINARY is None:
+        pytest.skip("redis-server is not installed")
+    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
+        server = RedisServer(Path(folder), *options)
+        try:
+            yield server
+        finally:
+            server.kill()

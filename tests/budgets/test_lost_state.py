@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +31,7 @@ from agentkit.budgets.store import Denial, Grant
 from agentkit.budgets.stores.redis import RedisStore
 from agentkit.budgets.stores.redis_address import read_address, waits_after_restart
 from agentkit.budgets.stores.redis_script import Script, Verb
-from tests.budgets.redis_server import BINARY, RedisServer
+from tests.budgets.redis_server import RedisServer, running_redis
 
 _WAIT_SECONDS = 40.0
 _CHAIN = ("acme", "acme/a")
@@ -41,12 +40,8 @@ _CHAIN = ("acme", "acme/a")
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
     """A server that writes everything, in a folder of its own."""
-    if BINARY is None:
-        pytest.skip("redis-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
-        server = RedisServer(Path(folder), "--appendonly", "yes", "--appendfsync", "always")
+    with running_redis("--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
-        server.kill()
 
 
 class Workers:

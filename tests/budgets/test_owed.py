@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from agentkit.budgets import Amount, Budget, BudgetStateLost, Ledger, Limits, StoreError, Usage
 from agentkit.budgets.call_plan import CallPlan
-from tests.budgets.redis_server import BINARY, RedisServer
+from tests.budgets.redis_server import RedisServer, running_redis
 
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    if BINARY is None:
-        pytest.skip("redis-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
-        server = RedisServer(Path(folder), "--appendonly", "yes", "--appendfsync", "always")
+    with running_redis("--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
-        server.kill()
 
 
 def _plan(ledger: Ledger) -> CallPlan:

@@ -16,6 +16,7 @@ from agentkit.budgets.amount import Limits
 from agentkit.budgets.ledger import Ledger
 from agentkit.budgets.price import PriceBook
 from agentkit.budgets.price_file import PriceOverride
+from agentkit.cascade import Calibration, Cascade
 from agentkit.checkpoint import ThreadedSqliteSaver, open_checkpointer
 from agentkit.evals import Case, CasesInvalid, GraderParts, Report
 from agentkit.evals.evaluation import EvalPlan, evaluate, scope_of
@@ -99,6 +100,22 @@ def test_every_case_goes_through_each_model_and_the_cascade(bench: Bench) -> Non
     assert dear.cost_nusd == 10 * cheap.cost_nusd > 0
     spent = bench.ledger.account(scope_of("numbers", report.run)).settled.nusd
     assert spent == sum(each.cost_nusd for each in report.settings)
+
+
+@pytest.mark.parametrize(("chance", "passed"), [(5.0, 0), (-5.0, 4)])
+def test_the_cascade_judges_by_what_the_plan_says(bench: Bench, chance: float, passed: int) -> None:
+    """The cheap model is always wrong: kept with a chance near 1, passed on with one near 0."""
+    plan = plan_of(
+        model("cheap", repeats(lambda n: False)),
+        model("dear", repeats(lambda n: True)),
+        cases=numbers(4),
+        judged_for=0.9,
+        judged_by=Cascade(calibration=Calibration(intercept=chance, weights={})),
+    )
+    report = bench.run(plan)
+    assert {each.name: each.passed for each in report.settings} == {
+        "cheap": 0, "dear": 4, "cascade": passed,
+    }  # fmt: skip
 
 
 def test_a_finished_run_is_followed_by_a_new_one(bench: Bench) -> None:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.budgets.redis_server import BINARY, RedisServer
+from tests.budgets.redis_server import RedisServer, running_redis
 
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator[RedisServer]:
-    if BINARY is None:
-        pytest.skip("redis-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
-        server = RedisServer(Path(folder))
+    with running_redis() as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture
