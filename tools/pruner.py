@@ -19,6 +19,8 @@ _SHORT_CHARS = 160
 """Nothing shorter is looked at: what could be saved is a few tokens."""
 _ALL_TOKENS = 1_000_000
 _CHARS_A_TOKEN = 4
+_MOST_CHARS_A_TOKEN = 16
+"""Of a text, to a token of what it is put more tightly in: JSON with nested escapes comes to it."""
 _RECALL_TOKENS = 60
 _FETCH_SHARE = 0.35
 """Of the price of one fetch, what must have been saved before something is left out: in a task of
@@ -111,6 +113,10 @@ class TaskPruner:
         """The observation as it is sent; None where it is to be sent as it is."""
         if len(text) <= _SHORT_CHARS:
             return None
+        at_least = len(text) // _MOST_CHARS_A_TOKEN
+        room = self._room(at_least, sent)
+        if at_least > room and self._pays(at_least - room, sent):  # long however tightly it is put
+            return self._shortened(text, query, room, at_least - room, sent)
         trial = self._earlier.copy()
         whole = self._told(text, query, _ALL_TOKENS, trial)
         tokens = count_text(whole.text)
@@ -118,11 +124,15 @@ class TaskPruner:
         room = self._room(tokens, sent)
         too_long = tokens > room or whole.was_pruned
         if too_long and self._pays(tokens - room, sent):
-            self.recalls = True
-            self._saved += (tokens - room) * sent.each
-            return self._told(text, query, room, self._earlier, keep=self._keep)
+            return self._shortened(text, query, room, tokens - room, sent)
         self._earlier = trial
         return None if sent.is_cached_with(text, instead_of=tokens) else whole
+
+    def _shortened(self, text: str, query: str, room: int, spared: int, sent: SentPrefix) -> Pruned:
+        found = self._told(text, query, room, self._earlier, keep=self._keep)
+        self.recalls = self.recalls or found.handle is not None
+        self._saved += spared * sent.each
+        return found
 
     def _told(
         self, text: str, query: str, max_tokens: int, earlier: Earlier, keep: Keep | None = None

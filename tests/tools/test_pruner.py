@@ -2,12 +2,15 @@
 
 import json
 from functools import partial
+from typing import Any
 
 import pytest
 
 from agentkit.budgets.tokens import count_text
 from agentkit.tools.errors import InvalidLimits
 from agentkit.tools.observation_store import MemoryObservationStore
+from agentkit.tools.prune import prune
+from agentkit.tools.prune.pruned import Pruned
 from agentkit.tools.pruner import Pruning, SentPrefix, TaskPruner
 
 ROWS = [
@@ -93,6 +96,22 @@ def test_little_is_not_left_out_where_a_fetch_would_cost_much(
     again = later.prune(text, query="", sent=SentPrefix(tokens=9_000, calls=20))
     assert again is not None
     assert again.was_pruned
+
+
+def test_long_one_is_looked_at_once(
+    store: MemoryObservationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def counted(text: str, **arguments: Any) -> Pruned:
+        looks.append(len(text))
+        return prune(text, **arguments)
+
+    monkeypatch.setattr("agentkit.tools.pruner.prune", counted)
+    found = pruner_of(store).prune(LONG * 9, query="", sent=SentPrefix(tokens=300, calls=1))
+    assert found is not None
+    assert found.was_pruned
+    assert looks == [len(LONG * 9)]
 
 
 def test_what_an_earlier_process_sent_is_not_told_again(store: MemoryObservationStore) -> None:
