@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +48,8 @@ def open_checkpointer(address: str) -> Checkpointer:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, check_same_thread=False, timeout=30.0)
         saver = ThreadedSqliteSaver(connection, serde=strict_serializer())
+        closing = weakref.finalize(saver, connection.close)  # with the agent that is let go of
+        closing.atexit = False
         saver.setup()
         connection.execute(f"PRAGMA synchronous={synchronous}")
     except (sqlite3.Error, OSError) as error:

@@ -95,6 +95,8 @@ class Ledger:
         self.store: Store = open_store(store) if isinstance(store, str) else store
         if isinstance(self.store, NoticesLoss):
             self.store.on_loss = self._announce_loss
+        self.lane: object = None
+        """What sends its requests that can wait, where there is such a thing."""
         self._owing = OwingStore(self.store) if on_store_error == "allow" else None
         if self._owing is not None:
             self.store = cast("Store", self._owing)  # the rest goes to the store behind it

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from agentkit.batch.claim import kept_claim
 from agentkit.batch.course import Office, advanced, wait_seconds
@@ -36,7 +35,6 @@ _RESTING_SECONDS = 5.0
 _WAITED_SECONDS = 1.0
 _FORGETTING_SECONDS = 3_600.0
 
-_lanes: WeakKeyDictionary[Ledger, BatchLane] = WeakKeyDictionary()
 _lanes_lock = threading.Lock()
 
 
@@ -77,8 +75,7 @@ class BatchLane:
         """
         self.ledger = ledger
         self.policy = policy or BatchPolicy()
-        with _lanes_lock:
-            known = _lanes.get(ledger)
+        known = _known_lane(ledger)
         self.store: BatchStore = store or (
             open_batch_store(ledger.store) if known is None else known.store
         )
@@ -96,8 +93,7 @@ class BatchLane:
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
         self._next_forgetting = 0.0
-        with _lanes_lock:
-            _lanes[ledger] = self
+        ledger.lane = self
 
     def provider(self, tier: Tier) -> BatchProvider | None:
         """The batch API of a tier; None where it has none."""
@@ -360,8 +356,11 @@ class BatchLane:
 def lane_of(ledger: Ledger) -> BatchLane:
     """The lane of a ledger: the one that was made for it, or one by the default policy."""
     with _lanes_lock:
-        known = _lanes.get(ledger)
-    return known if known is not None else BatchLane(ledger)
+        return _known_lane(ledger) or BatchLane(ledger)
+
+
+def _known_lane(ledger: Ledger) -> BatchLane | None:
+    return ledger.lane if isinstance(ledger.lane, BatchLane) else None
 
 
 def _pending() -> Future[BatchItem]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 
 Row = Mapping[str, object]
@@ -101,6 +102,7 @@ class World:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        weakref.finalize(self, self._db.close)
         self._db.row_factory = sqlite3.Row
         self._db.executescript(_SCHEMA)
         self._fill()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from agentkit.budgets.store import Store
 from agentkit.checkpoint import Checkpointer
 from agentkit.errors import ConfigError
 from agentkit.evals.redaction import Redactor
+from agentkit.private_file import write_private
 
 _MOST_TASKS = 1_000_000
 _MOST_CHECKPOINTS = 2_000
@@ -192,10 +192,4 @@ def _inner(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.writelines(f"{line}\n".encode("utf-8", "replace") for line in lines)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_private(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -15,6 +14,7 @@ from agentkit.evals.comparison import SettingChange
 from agentkit.evals.curve import Curve
 from agentkit.evals.drawing import Axis, Mark, axis_around, bars, line, plane
 from agentkit.evals.report import Report, SettingFigures, money_text
+from agentkit.private_file import write_private
 
 _MOST_CASES = 500
 _LONGEST_TEXT = 240
@@ -26,13 +26,7 @@ def write_page(report: Report, path: Path) -> int:
     The file appears whole or not at all, readable by its owner alone: it holds what models said.
     """
     text = page_of(report).encode("utf-8", "replace")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(text)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_private(path, text)
     return len(text)
 
 

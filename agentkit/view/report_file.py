@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 
+from agentkit.private_file import write_private
 from agentkit.view.book import CostBook
 from agentkit.view.markup import page_file
 from agentkit.view.story import TaskStories
@@ -26,11 +26,5 @@ def write_report(book: CostBook, stories: TaskStories, path: Path, *, most_calls
         "task-data": gzip.compress(detail, mtime=0),
     }
     text = page_file(blocks).encode()
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(text)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_private(path, text)
     return len(text)

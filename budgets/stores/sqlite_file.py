@@ -18,7 +18,7 @@ Synchronous = Literal["FULL", "NORMAL"]
 
 
 class SqliteFile:
-    """A connection in WAL mode, one thread at a time; closed with the process at the latest.
+    """A connection in WAL mode, one thread at a time; closed once nobody has it any more.
 
     `what` names the file's purpose in messages, like "the ledger"; `error` makes the exception that
     the store raises, and `advice` says what to do about a file that cannot be opened.
@@ -49,6 +49,7 @@ class SqliteFile:
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._close = weakref.finalize(self, _close, self._db, self._pid)
+            self._close.atexit = False  # calls may be settled when the program ends
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={synchronous}")
         except (sqlite3.Error, OSError) as raised:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agentkit.batch import BatchJob
+from agentkit.batch.lane import lane_of
 from agentkit.budgets import Budget, BudgetExceeded, Ledger
 from agentkit.errors import ConfigError
 from benchmarks.batch import killed_run
@@ -203,3 +206,13 @@ def test_a_job_waits_in_the_redis_of_its_ledger(tmp_path: Path) -> None:
     assert (account.settled.nusd, account.held.nusd) == (provider.bill.cost_nusd, 0)
     assert int(result.cost_usd * 10**9) == provider.bill.cost_nusd
     assert max(provider.desk.accepted.values()) == 1
+
+
+def test_a_ledger_that_is_let_go_of_takes_its_lane_with_it() -> None:
+    ledger = Ledger()
+    lane = lane_of(ledger)
+    assert lane_of(ledger) is lane
+    gone = weakref.ref(ledger)
+    del ledger, lane
+    gc.collect()
+    assert gone() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     import sqlite3
 
     path = tmp_path / "cache.db"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(CacheError, match="later agentkit"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_a_row_that_is_no_outcome_is_left_aside(tmp_path: Path, row: str) -> Non
     path = tmp_path / "ledger.db"
     store = SqliteOutcomeStore(path)
     store.add("acme", [outcome()])
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO route_outcome (tenant, row) VALUES ('acme', ?)", (row,))
     db.close()
     assert store.latest("acme") == [outcome()]

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,7 @@ def test_row_that_unpacks_to_too_much_is_bounded(tmp_path: Path) -> None:
 def test_row_that_is_not_ours_is_none(tmp_path: Path) -> None:
     with SqliteObservationStore(tmp_path / "kept.db") as store:
         handle = store.put("task", "kept")
-        with sqlite3.connect(tmp_path / "kept.db") as db:
+        with closing(sqlite3.connect(tmp_path / "kept.db")) as db, db:
             db.execute("UPDATE observations SET packed = x'00ff'")
         db.close()
         assert store.get("task", handle) is None
