@@ -427,7 +427,7 @@ class Agent:
     ) -> tuple[Run, RunnableConfig]:
         if not asked.request.strip():
             raise ConfigError("the request is empty; say what is to be done")
-        task_id = asked.task_id or self._cut_off(thread_id, asked.digest) or new_id()
+        task_id = asked.task_id or self._cut_off(thread_id, asked) or new_id()
         thread_id = thread_id or task_id
         run = self._tasks.open(
             asked.request,
@@ -441,18 +441,21 @@ class Agent:
         )
         return run, self._config(thread_id)
 
-    def _cut_off(self, thread_id: str | None, digest: str) -> str | None:
+    def _cut_off(self, thread_id: str | None, asked: Asked) -> str | None:
         """The task of the same request under this thread whose process died before any checkpoint.
 
         Taking it up again finds the answers that it had paid for.
         """
         if thread_id is None or not self.saves:
             return None
-        for task in self.ledger.store.tasks():
-            if task.thread_id == thread_id:
-                unfinished = task.outcome is None and task.request_digest == digest
-                return task.task_id if unfinished else None
-        return None
+        parent = asked.parent
+        ledger, scope = (
+            (self.ledger, asked.scope) if parent is None else (parent.ledger, parent.path)
+        )
+        task = ledger.store.task_of_thread(thread_id, scope=scope)
+        if task is None or task.outcome is not None or task.request_digest != asked.digest:
+            return None
+        return task.task_id
 
     def kept(self, thread_id: str) -> tuple[AgentState, bool]:
         """The state stored under a thread, and whether something of it is left to do."""

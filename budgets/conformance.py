@@ -95,6 +95,7 @@ CHECKS: tuple[Check, ...] = (
     _check(scopes.settlement_lands_in_its_window, moves_clock=True),
     _check(scopes.window_can_be_changed),
     _check(scopes.journal_is_read_back),
+    _check(scopes.thread_tells_its_latest_task),
     _check(scopes.call_is_written_with_its_settlement),
     _check(scopes.responses_are_kept_until_forgotten),
     _check(journal.sums_are_those_of_the_records),

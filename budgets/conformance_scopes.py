@@ -140,6 +140,29 @@ def journal_is_read_back(bench: Bench) -> None:
     bench.expect(not store.events("t0") and not store.calls("t0"), "another task has a journal")
 
 
+def thread_tells_its_latest_task(bench: Bench) -> None:
+    """A thread's latest task is found however many began since, within one org."""
+    store = bench.store
+
+    def task(name: str, at: float, thread_id: str | None, scope: str = "acme/a") -> TaskRecord:
+        record = TaskRecord(task_id=name, scope=scope, started_at=at, thread_id=thread_id)
+        store.put_task(record)
+        return record
+
+    first, second = task("t1", 1.0, "chat"), task("t2", 2.0, "chat", "acme")
+    own, stranger = task("t3", 3.0, "t3"), task("t4", 9.0, "chat", "acmes/a")
+    for number in range(120):
+        task(f"since-{number}", 10.0 + number, None)
+    store.put_task(first)  # written again when it ends, after the next one began
+    bench.equal(store.task_of_thread("chat", scope="acme/b"), second, "the latest of a thread")
+    bench.equal(store.task_of_thread("t3", scope="acme"), own, "a task that is its own thread")
+    bench.equal(store.task_of_thread("chat", scope="acmes"), stranger, "that of another org")
+    bench.equal(store.task_of_thread("t1", scope="acme"), None, "a task's name for a thread")
+    bench.equal(store.task_of_thread("chat", scope="else"), None, "a thread of no task")
+    own = task("t5", 200.0, "t3")
+    bench.equal(store.task_of_thread("t3", scope="acme"), own, "a later task of its thread")
+
+
 def responses_are_kept_until_forgotten(bench: Bench) -> None:
     """A paid answer is stored with its settlement, byte for byte, until it is forgotten."""
     store = bench.store

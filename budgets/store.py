@@ -195,6 +195,10 @@ class Store(Protocol):
         """The latest tasks first, at or below `scope`, of those that `where` takes."""
         ...
 
+    def task_of_thread(self, thread_id: str, *, scope: str) -> TaskRecord | None:
+        """The task that began last under a thread, in the org (the first part) of `scope`."""
+        ...
+
     def calls(self, task_id: str) -> list[CallRecord]:
         """A task's calls in the order of their settlement."""
         ...

@@ -255,6 +255,16 @@ class MemoryStore:
         found = [task for task in found if where.takes_task(task)]
         return sorted(found, key=lambda task: task.started_at, reverse=True)[:limit]
 
+    def task_of_thread(self, thread_id: str, *, scope: str) -> TaskRecord | None:
+        org = scope.partition("/")[0]
+        with self._lock:
+            found = [
+                task
+                for task in self._tasks.values()
+                if task.thread_id == thread_id and task.scope.partition("/")[0] == org
+            ]
+        return max(found, key=lambda task: task.started_at, default=None)
+
     def calls(self, task_id: str) -> list[CallRecord]:
         with self._lock:
             return list(self._calls.get(task_id, {}).values())

@@ -162,6 +162,9 @@ class RedisStore:
     ) -> list[TaskRecord]:
         return self._drive(self._tasks.tasks(limit, scope, where))
 
+    def task_of_thread(self, thread_id: str, *, scope: str) -> TaskRecord | None:
+        return self._drive(self._tasks.task_of_thread(thread_id, scope))
+
     def calls(self, task_id: str) -> list[CallRecord]:
         return self._drive(self._tasks.calls(task_id))
 

@@ -287,6 +287,9 @@ class AsyncRedisStore:
     ) -> list[TaskRecord]:
         return await self._drive(self._tasks.tasks(limit, scope, where))
 
+    async def task_of_thread(self, thread_id: str, *, scope: str) -> TaskRecord | None:
+        return await self._drive(self._tasks.task_of_thread(thread_id, scope))
+
     async def calls(self, task_id: str) -> list[CallRecord]:
         return await self._drive(self._tasks.calls(task_id))
 

@@ -8,7 +8,7 @@ from agentkit.budgets.amount import Amount
 from agentkit.budgets.journal import CallRecord, EventRecord, Outcome, PaidResponse, TaskRecord
 from agentkit.budgets.journal_query import JournalFilter
 from agentkit.budgets.stores.redis_record import amount_of_packed
-from agentkit.budgets.stores.redis_script import ORGS, Commands, Steps, key, one
+from agentkit.budgets.stores.redis_script import ORGS, Argument, Commands, Steps, key, one
 from agentkit.budgets.stores.redis_verbs import RedisVerbs
 
 _TASKS_A_PAGE = 200
@@ -41,13 +41,15 @@ class RedisTasks:
 
     def put_task(self, task: TaskRecord) -> Steps[None]:
         org = task.scope.partition("/")[0]
-        yield Commands(
-            [
-                ("SADD", ORGS, org),
-                ("SET", key(org, "task", task.task_id), json.dumps(task.to_dict())),
-                ("ZADD", key(org, "tasks"), task.started_at, task.task_id),
-            ]
-        )
+        written: list[tuple[Argument, ...]] = [
+            ("SADD", ORGS, org),
+            ("SET", key(org, "task", task.task_id), json.dumps(task.to_dict())),
+            ("ZADD", key(org, "tasks"), task.started_at, task.task_id),
+        ]
+        if task.thread_id is not None and task.thread_id != task.task_id:
+            thread = key(org, "thread", task.thread_id)
+            written.append(("ZADD", thread, task.started_at, task.task_id))
+        yield Commands(written)
         self._verbs.remember(f"task {task.task_id}", org)
 
     def add_event(self, event: EventRecord) -> Steps[None]:
@@ -71,6 +73,15 @@ class RedisTasks:
                 found += meant[: limit - taken]
                 taken += len(meant)
         return sorted(found, key=lambda task: task.started_at, reverse=True)[:limit]
+
+    def task_of_thread(self, thread_id: str, scope: str) -> Steps[TaskRecord | None]:
+        org = scope.partition("/")[0]
+        names = yield from one("ZREVRANGE", key(org, "thread", thread_id), 0, 0)
+        wanted = [thread_id, *(name.decode() for name in names)]
+        records = yield from one("MGET", *(key(org, "task", name) for name in wanted))
+        tasks = [TaskRecord.from_dict(json.loads(record)) for record in records if record]
+        named = [task for task in tasks if task.thread_id == thread_id]
+        return max(named, key=lambda task: task.started_at, default=None)
 
     def orgs_of(self, scope: str | None) -> Steps[list[str]]:
         """The orgs in which tasks at or below `scope` are."""

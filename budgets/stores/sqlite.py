@@ -46,7 +46,12 @@ from agentkit.budgets.stores.sqlite_rows import (
     write_event,
     write_task,
 )
-from agentkit.budgets.stores.sqlite_schema import FIRST_WITHOUT_FACTS, SCHEMA, SCHEMA_VERSION
+from agentkit.budgets.stores.sqlite_schema import (
+    FIRST_WITHOUT_FACTS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    THREAD,
+)
 
 _CALLS_A_PAGE = 500
 _TASKS_A_PAGE = 200
@@ -320,6 +325,16 @@ class SqliteStore:
             found += [task for task in read if where.takes_task(task)]
         return found[:limit]
 
+    def task_of_thread(self, thread_id: str, *, scope: str) -> TaskRecord | None:
+        with self._file.read() as db:
+            row = db.execute(
+                f"SELECT record FROM task WHERE {THREAD} = :thread "  # noqa: S608  # a constant
+                "AND (scope = :org OR substr(scope, 1, length(:org) + 1) = :org || '/') "
+                "ORDER BY started_at DESC LIMIT 1",
+                {"thread": thread_id, "org": scope.partition("/")[0]},
+            ).fetchone()
+        return None if row is None else TaskRecord.from_dict(json.loads(row[0]))
+
     def calls(self, task_id: str) -> list[CallRecord]:
         with self._file.read() as db:
             rows = db.execute(
@@ -407,10 +422,9 @@ class SqliteStore:
                     f"the ledger {str(self._path)!r} is of schema {version}, from before the first "
                     "release; move it away and start a new one"
                 )
-            if version == SCHEMA_VERSION:
-                return
-            for statement in SCHEMA:
+            for statement in SCHEMA:  # a ledger of this version may lack a newer index
                 db.execute(statement)
             if version == FIRST_WITHOUT_FACTS:
                 backfill(db)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if version != SCHEMA_VERSION:
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

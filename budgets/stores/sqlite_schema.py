@@ -8,6 +8,9 @@ SCHEMA_VERSION = 3
 FIRST_WITHOUT_FACTS = 2
 """The version from before calls had rows of integers; it is brought up to date when opened."""
 
+THREAD = "json_extract(record, '$.thread_id')"
+"""Of a row of `task`; written as in its index, or that is not used."""
+
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS scope (
         path TEXT PRIMARY KEY, window TEXT NOT NULL, timezone TEXT NOT NULL,
@@ -33,6 +36,7 @@ SCHEMA = (
         task_id TEXT PRIMARY KEY, scope TEXT NOT NULL, started_at REAL NOT NULL,
         outcome TEXT, record TEXT NOT NULL) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS task_time ON task (started_at)",
+    f"CREATE INDEX IF NOT EXISTS task_thread ON task ({THREAD}, started_at)",
     """CREATE TABLE IF NOT EXISTS call (
         id TEXT NOT NULL UNIQUE, task_id TEXT NOT NULL, at REAL NOT NULL, record TEXT NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS call_task ON call (task_id)",

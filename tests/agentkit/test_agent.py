@@ -13,6 +13,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agentkit import Agent, Budget, current_task, metered
+from agentkit.answers import Asked
 from agentkit.budgets import (
     Ask,
     BudgetEvent,
@@ -26,6 +27,7 @@ from agentkit.budgets import (
     PriceUnknown,
     Stop,
 )
+from agentkit.budgets.ledger import DEFAULT_SCOPE
 from agentkit.budgets.price_file import PriceOverride
 from agentkit.errors import ConfigError, NotResumable
 from agentkit.tools import ExecutionLimits
@@ -548,3 +550,20 @@ def test_without_checkpoints_asking_lands() -> None:
         on_budget=lambda event: Ask(),
     )
     assert agent.run("go").outcome == "landed"
+
+
+def test_a_task_that_died_early_is_taken_up_however_many_began_since(tmp_path: Path) -> None:
+    """The same request under the same thread, whose process was killed before any checkpoint."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    asked = Asked(request="go", scope=DEFAULT_SCOPE, tags={})
+    died = ledger.open_task(task_id="died", thread_id="chat", request_digest=asked.digest)
+    for _ in range(60):
+        ledger.open_task(request_digest=asked.digest)
+    agent = Agent(
+        [scripted("done", "done", "done")],
+        ledger=ledger,
+        checkpoint=f"sqlite:///{tmp_path / 'checkpoint.db'}",
+    )
+    assert agent.run("another", thread_id="other").task_id != died.task_id
+    assert agent.run("go", thread_id="chat").task_id == died.task_id
+    assert agent.run("go", thread_id="chat").task_id != died.task_id

@@ -11,7 +11,9 @@ import pytest
 
 from agentkit.budgets import Amount, Budget, CallRecord, Ledger, Limits, Scope, StoreError, Usage
 from agentkit.budgets.call_plan import CallPlan
+from agentkit.budgets.ledger import DEFAULT_SCOPE
 from agentkit.budgets.stores.sqlite import SqliteStore
+from agentkit.budgets.stores.sqlite_schema import THREAD
 from tests.budgets.spender import start_python, start_spender
 
 _FOREVER = """
@@ -230,6 +232,27 @@ def test_a_file_from_before_calls_had_rows_is_brought_up_to_date(tmp_path: Path)
         group._replace(sums=group.sums._replace(**dict.fromkeys(_NEW, 0))) for group in expected
     ]
     again.close()
+
+
+def test_a_ledger_from_before_threads_were_looked_up_finds_them(tmp_path: Path) -> None:
+    """Its first opening makes the index, and the look-up reads no table without it."""
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(_address(path))
+    ledger.open_task(task_id="t", thread_id="chat")
+    ledger.close()
+    db = sqlite3.connect(path)
+    db.execute("DROP INDEX task_thread")
+    db.commit()
+    db.close()
+    again = Ledger(_address(path))
+    found = again.store.task_of_thread("chat", scope=DEFAULT_SCOPE)
+    assert found is not None and found.task_id == "t"
+    again.close()
+    db = sqlite3.connect(path)
+    query = f"EXPLAIN QUERY PLAN SELECT 1 FROM task WHERE {THREAD} = 'chat'"  # noqa: S608  # a constant
+    plan = db.execute(query).fetchall()
+    assert "task_thread" in plan[0][-1]
+    db.close()
 
 
 _NEW = ("system", "tools", "summary", "history", "observations", "user")
