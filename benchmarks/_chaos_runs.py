@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from benchmarks._chaos_litellm import LitellmSpender
 from benchmarks._chaos_provider import Provider
-from benchmarks._chaos_spenders import LEASE_SECONDS, Load, Spender, open_spender
+from benchmarks._chaos_spenders import LEASE_SECONDS, LedgerSpender, Load, Spender, TallySpender
 
 _DIES = 0.003
 """Probability that a worker dies at one of its steps."""
@@ -64,7 +65,7 @@ def in_processes(
 ) -> Run:
     """Workers as processes; `disturb` is called now and then, to hurt the store itself."""
     context = multiprocessing.get_context("forkserver")
-    spender = open_spender(load)
+    spender = _open_spender(load)
     spender.set_up()
     run = Run(limit_nusd=load.limit_nusd)
     chance = random.Random(seed)
@@ -104,7 +105,7 @@ def in_processes(
 
 def in_threads(load: Load, provider: Provider, workers: int, seed: int) -> Run:
     """Workers as threads of this process, on one spender."""
-    spender = open_spender(load)
+    spender = _open_spender(load)
     spender.set_up()
     run = Run(limit_nusd=load.limit_nusd)
     lock = threading.Lock()
@@ -169,7 +170,7 @@ def _take_stock(run: Run, load: Load, provider: Provider, spender: Spender) -> N
 
 def _work(load: Load, name: str, seed: int) -> None:
     """A worker process."""
-    spender = open_spender(load)
+    spender = _open_spender(load)
     spender.spend(name, _dying(seed, _kill_myself))
     with contextlib.suppress(OSError):
         spender.close()
@@ -191,3 +192,12 @@ def _kill_myself() -> None:
 
 def _abandon() -> None:
     raise Abandoned
+
+
+def _open_spender(load: Load) -> Spender:
+    """The spender of `load.peer`."""
+    if load.peer == "agentkit":
+        return LedgerSpender(load)
+    if load.peer == "litellm":
+        return LitellmSpender(load)
+    return TallySpender(load)

@@ -244,17 +244,6 @@ class _RedisTally:
         self._redis.close()
 
 
-def open_spender(load: Load) -> Spender:
-    """The spender of `load.peer`."""
-    if load.peer == "agentkit":
-        return LedgerSpender(load)
-    if load.peer == "litellm":
-        from benchmarks._chaos_litellm import LitellmSpender
-
-        return LitellmSpender(load)
-    return TallySpender(load)
-
-
 def _open_tally(address: str) -> _Tally:
     kind, _, place = address.partition("?")[0].partition("://")
     if kind == "sqlite":

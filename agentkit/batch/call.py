@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from agentkit.batch.item import BatchItem
 from agentkit.batch.lane import BatchLane, lane_of, queue_name
-from agentkit.batch.provider import BatchProvider, BatchRefused, CannotBatch, message_of
+from agentkit.batch.provider import BatchProvider, BatchRefused, CannotBatch
+from agentkit.batch.providers import message_of
 from agentkit.batch.waiting import deadline_of
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.journal import CallRecord

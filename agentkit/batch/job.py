@@ -22,7 +22,8 @@ from agentkit.batch.call import batch_plan, item_id_of, queued
 from agentkit.batch.item import BatchItem, ItemState
 from agentkit.batch.lane import BatchLane, OnProgress, Progress, lane_of
 from agentkit.batch.policy import BatchPolicy
-from agentkit.batch.provider import CannotBatch, message_of
+from agentkit.batch.provider import CannotBatch
+from agentkit.batch.providers import message_of
 from agentkit.batch.waiting import Duration, seconds_of
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import HeldCall

@@ -20,7 +20,8 @@ from agentkit.batch.course import Office, advanced, wait_seconds
 from agentkit.batch.item import OPEN_BATCHES, Batch, BatchItem, ItemState, QueueSums
 from agentkit.batch.money import forfeit, give_back, settle
 from agentkit.batch.policy import COMPLETION_SECONDS, BatchPolicy
-from agentkit.batch.provider import BatchProvider, message_of, provider_of
+from agentkit.batch.provider import BatchProvider
+from agentkit.batch.providers import message_of, provider_of
 from agentkit.batch.store import BatchStore, open_batch_store
 from agentkit.budgets.scope import scope_chain
 from agentkit.models.provider import describe

@@ -13,7 +13,6 @@ from langchain_core.outputs import ChatResult
 
 from agentkit.batch.item import Batch
 from agentkit.errors import AgentError
-from agentkit.models.tier import Tier
 
 Ending = Literal["answered", "errored", "expired", "cancelled"]
 _UNSENT = ("timeout", "stream", "stream_options", "extra_headers")
@@ -145,28 +144,3 @@ def answer_of(result: ChatResult) -> AIMessage:
 def sent_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments that are part of the request."""
     return {name: value for name, value in arguments.items() if name not in _UNSENT}
-
-
-def message_of(endpoint: str, payload: bytes, model: BaseChatModel | None = None) -> AIMessage:
-    """An answer as the model's own class gives it live; any model of the provider's reads it."""
-    if endpoint == "/v1/messages":
-        from agentkit.batch import anthropic
-
-        return anthropic.read(payload, model)
-    from agentkit.batch import openai
-
-    return openai.read(endpoint, payload, model)
-
-
-def provider_of(tier: Tier) -> BatchProvider | None:
-    """The batch API behind a tier; None where it has none that is known."""
-    module = type(tier.model).__module__
-    if module.startswith("langchain_openai") and tier.provider == "openai":
-        from agentkit.batch.openai import OpenAIBatches
-
-        return OpenAIBatches.of(tier.model)
-    if module.startswith("langchain_anthropic") and tier.provider == "anthropic":
-        from agentkit.batch.anthropic import AnthropicBatches
-
-        return AnthropicBatches.of(tier.model)
-    return None

@@ -12,7 +12,8 @@ from agentkit.cli.screen import cell, console, emit, note, printable
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agentkit.reports.advice import Advice, AdviceReport
+    from agentkit.reports.advice import AdviceReport
+    from agentkit.reports.lever import Advice
 
 
 def advise(
@@ -42,8 +43,8 @@ def advise(
 
     With what speaks against it; levers without data say so.
     """
-    from agentkit.reports.advice import Question
     from agentkit.reports.advice import advise as found
+    from agentkit.reports.lever import Question
 
     where = where_of(since=since, until=until, scope=scope, tags=tag, model=model)
     name, mark, value = can_wait.partition("=")

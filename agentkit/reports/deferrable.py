@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from agentkit.reports.advice import FeatureSums, Finding, Silent, Traffic
+from agentkit.reports.lever import FeatureSums, Finding, Silent, Traffic
 
 _BATCH_PRICE = 0.5
 _LEAST_CALLS = 50

@@ -9,10 +9,10 @@ from agentkit.budgets.journal_query import CallSums, JournalFilter
 from agentkit.budgets.money import format_usd
 from agentkit.budgets.price import Price
 from agentkit.budgets.usage import Usage
-from agentkit.reports.advice import FeatureSums, Finding, Silent, Traffic
 from agentkit.reports.cache_replay import break_even_hit_rate, replay, warming
 from agentkit.reports.cause import OBSERVATIONS_KEPT, OUTPUT_KEPT
 from agentkit.reports.deferrable import deferrable
+from agentkit.reports.lever import FeatureSums, Finding, Silent, Traffic
 
 _LADDERS = {
     "anthropic": ("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"),

@@ -11,7 +11,8 @@ import pytest
 from agentkit.budgets import Ledger, PriceBook, Usage
 from agentkit.budgets.call_plan import CallPlan
 from agentkit.budgets.stores.sqlite import SqliteStore
-from agentkit.reports.advice import Advice, AdviceReport, Question, advise
+from agentkit.reports.advice import AdviceReport, advise
+from agentkit.reports.lever import Advice, Question
 from agentkit.reports.saving import savings
 from benchmarks._traffic import (
     CLASSIFY,
