@@ -24,7 +24,8 @@ def append(left: list[AnyMessage], right: Any) -> list[AnyMessage]:
 class AgentState(TypedDict, total=False):
     """The state of one task.
 
-    `tier` is the cheapest tier still tried, `route` which tiers are, and why, `context` what became
+    `tier` is the cheapest tier still tried, `route` which tiers are, and why, `confirmed` how many
+    of the escalations ended with the tools that the cheaper tier had named, `context` what became
     of earlier messages, `offered` the tools on offer in the order in which they came, which
     outlasts a task of a thread, `recalls` that `recall` is among them, `asking` that
     a person is asked about the budget, `ending` why the task goes to land.
@@ -37,6 +38,7 @@ class AgentState(TypedDict, total=False):
     tier: int
     route: dict[str, Any]
     escalations: int
+    confirmed: int
     context: dict[str, Any]
     offered: list[Batch]
     recalls: bool
@@ -55,6 +57,7 @@ def fresh(task_id: str = "") -> AgentState:
         "tier": 0,
         "route": {},
         "escalations": 0,
+        "confirmed": 0,
         "context": {},
         "recalls": False,
         "asking": False,

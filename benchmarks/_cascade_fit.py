@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from agentkit.cascade.calibration import Calibration, Kept, Weight
+from agentkit.cascade.calibration import Calibration, Weight
+from agentkit.evals.fit import kept_above
 from benchmarks._cascade_rows import Seen
 
 SUM = ("surprise",)
@@ -22,7 +23,8 @@ _THRESHOLDS = (*(round(0.01 * step, 2) for step in range(1, 100)), 0.995)
 def fit(seen: Sequence[Seen], names: Sequence[str] = SUM, *, made_of: str = "") -> Calibration:
     """A logistic model of `names`, and what its thresholds come to out of fold.
 
-    What was refused goes to the next tier at any threshold, so it trains nothing.
+    What was refused goes to the next tier at any threshold, so it trains nothing. How wrong the
+    kept ones are is reckoned by the chances, which are less noisy than so few outcomes.
     """
     judged = [each for each in seen if not each.refused]
     rows = np.array([[each.signals.get(name, 0.0) for name in names] for each in judged])
@@ -42,19 +44,8 @@ def fit(seen: Sequence[Seen], names: Sequence[str] = SUM, *, made_of: str = "") 
             )
             for at, name in enumerate(names)
         },
-        kept=tuple(_kept(chances, len(seen), threshold) for threshold in _THRESHOLDS),
+        kept=kept_above(_THRESHOLDS, chances, 1 - chances, len(seen)),
         rows=len(seen),
         model="local:pocket",
         made_of=made_of,
-    )
-
-
-def _kept(chances: np.ndarray, rows: int, threshold: float) -> Kept:
-    """By the chances themselves, which are less noisy than so few outcomes."""
-    kept = chances[chances >= threshold]
-    wrong = float((1 - kept).sum())
-    return Kept(
-        threshold=threshold,
-        share=round(len(kept) / rows, 4),
-        quality=round(1 - wrong / rows, 4),
     )

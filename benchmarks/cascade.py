@@ -13,9 +13,10 @@ agree on each row. Frontier-only, a request with a tool takes two calls, the sec
 of it; one that no tool fits takes one. `asked_frontier` is the share of tasks that went up.
 Intervals are Wilson's, 95 %, for as many rows as one halving scores; `halves_met` is the share of
 halves in whose own interval the promise lies or is passed. `saved` is with the default, where a
-task that went up ends at the frontier; `saved_relayed` with `sticky_after=2`, where its answer is
-what the tool said, as for tasks that stayed; `saved_of_one_call` so, beside a frontier whose second
-call is not counted either.
+task that went up ends at the frontier, unless that called the tool which the pocket model had
+named: then its answer is what the tool said, as for tasks that stayed. `saved_relayed` is with
+`sticky_after=2`, where it always is; `saved_of_one_call` so, beside a frontier whose second call is
+not counted either.
 
     python benchmarks/cascade.py [--json] [--splits 10] [--write calibration.json]
 

@@ -46,9 +46,10 @@ class Weight:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
-    """What keeping the answers above a threshold comes to, on the rows of the fit.
+    """What keeping the answers above a threshold comes to, by the rows of the fit.
 
-    `share` of all answers are kept; with those below put right, `quality` of all are right.
+    `share` of all answers are kept; with those below put right, at least `quality` of all are right
+    with a confidence of 90 %.
     """
 
     threshold: float
@@ -94,7 +95,7 @@ class Calibration:
         return y0 + (y1 - y0) * (score - x0) / (x1 - x0)
 
     def threshold(self, quality: float) -> float:
-        """The lowest chance to be kept so that on average `quality` of all answers are right.
+        """The lowest chance to be kept so that `quality` of all answers can be promised.
 
         Without rows to say so it is `quality` itself: then every answer kept is that likely.
         """

@@ -32,8 +32,8 @@ class Cascade:
     step's tier is shown its error, `second_sample` whether it is asked twice where agreement would
     settle it, `hint_tokens` how much a dearer tier may write for the cheaper to go on with, None
     for no hints. The chances are how often those help. After `sticky_after` escalations a task
-    stays on the dearer tier; the pocket model ends a task with what its tools said, so with it 2
-    and more are for tools whose words are the answer.
+    stays on the dearer tier; those are forgiven, as often, after which it called the very tools
+    that the cheaper tier had named without fault.
     """
 
     calibration: Calibration | Mapping[str, Calibration] | None = None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agentkit.cascade.calibration import Calibration, Kept, Weight
 from agentkit.errors import ConfigError, ExtraMissing
 from agentkit.evals.fit_rows import FitRow
+from agentkit.evals.interval import Z90_BELOW, wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +100,7 @@ def _fit(rows: Sequence[FitRow], model: str, method: Method | None, made_of: str
         method=chosen,
         calibration=replace(
             final,
-            kept=_kept(oof, rows),
+            kept=kept_above(_THRESHOLDS, oof, 1 - _right(rows), len(rows)),
             rows=len(rows),
             model=model,
             made_of=made_of[:1_000],
@@ -109,6 +110,29 @@ def _fit(rows: Sequence[FitRow], model: str, method: Method | None, made_of: str
         cross_validated={each: scores_of(found, kept) for each, found in chances.items()},
         why=why,
     )
+
+
+def kept_above(
+    thresholds: Sequence[float], chances: Floats, wrong: Floats, count: int
+) -> tuple[Kept, ...]:
+    """What each threshold comes to on `count` answers, of which `chances` are those that could be
+    kept and `wrong` how wrong each of them is expected to be, from 0 to 1.
+
+    The quality is the lower bound of 90 %: of so few rows, the share itself is passed by every
+    other sample only.
+    """
+    found: list[Kept] = []
+    for threshold in thresholds:
+        kept = chances >= threshold
+        right = count - float(wrong[kept].sum())
+        found.append(
+            Kept(
+                threshold=threshold,
+                share=round(float(kept.sum()) / count, 4),
+                quality=round(wilson(right, count, z=Z90_BELOW)[0], 4),
+            )
+        )
+    return tuple(found)
 
 
 def scores_of(chances: Sequence[float] | Floats, rows: Sequence[FitRow]) -> Scores:
@@ -263,23 +287,6 @@ def _predicted(calibration: Calibration, rows: Sequence[FitRow]) -> Floats:
     import numpy as np
 
     return np.array([calibration.probability(row.signals) for row in rows], np.float64)
-
-
-def _kept(chances: Floats, rows: Sequence[FitRow]) -> tuple[Kept, ...]:
-    """What each threshold comes to: with the answers below it put right, so many are right."""
-    right = _right(rows)
-    found: list[Kept] = []
-    for threshold in _THRESHOLDS:
-        kept = chances >= threshold
-        wrong = float(((1 - right) * kept).sum())
-        found.append(
-            Kept(
-                threshold=threshold,
-                share=round(float(kept.mean()), 4),
-                quality=round(1 - wrong / len(rows), 4),
-            )
-        )
-    return tuple(found)
 
 
 def _parted(rows: Sequence[FitRow]) -> tuple[list[FitRow], list[FitRow]]:

@@ -7,19 +7,21 @@ from fractions import Fraction
 
 Z95 = 1.959964
 """Two-sided 95 % of the normal distribution."""
+Z90_BELOW = 1.281552
+"""One-sided 90 %: in nine of ten samples the truth is above the lower bound that it makes."""
 
 
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """The 95 % score interval of a share; (0, 1) for nothing.
+def wilson(right: float, count: int, *, z: float = Z95) -> tuple[float, float]:
+    """The score interval of a share, of 95 % where `z` is not another; (0, 1) for nothing.
 
     Wilson (1927), "Probable inference, the law of succession, and statistical inference": unlike
     the textbook interval it holds near 0 and 1, and for few cases.
     """
     if count == 0:
         return 0.0, 1.0
-    share, z2 = right / count, Z95**2
+    share, z2 = right / count, z**2
     centre = share + z2 / (2 * count)
-    spread = Z95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
+    spread = z * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
     whole = 1 + z2 / count
     return max(0.0, (centre - spread) / whole), min(1.0, (centre + spread) / whole)
 

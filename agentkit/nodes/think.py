@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -71,7 +71,7 @@ def _ask_tiers(
 ) -> Work[AgentState]:
     step = _Step(
         state=state, run=run, tiers=tiers, toolbox=toolbox, system=system, judging=judging,
-        escalations=state.get("escalations", 0),
+        escalations=state.get("escalations", 0), confirmed=state.get("confirmed", 0),
     )  # fmt: skip
     attempt = Attempt(index=_place(state, tiers))
     while True:
@@ -96,7 +96,7 @@ def _ask_tiers(
             following = attempt.continued(message, was_cut=_was_cut(message))
             if following is None:
                 yield from step.escalate(tiers[attempt.index - 1], step.gave_way or "")
-                return step.answered(message, tier)
+                return step.answered(call, message, tier)
             step.gave_way = None
             attempt = following
             continue
@@ -106,8 +106,10 @@ def _ask_tiers(
         if verdict.accepted:
             if verdict.reason:
                 yield from _note_doubt(run, state, tier, verdict.reason)
-            return step.answered(attempt.whole(message), tier)
+            return step.answered(call, attempt.whole(message), tier)
         reason = verdict.reason or "not sure enough"
+        if verdict.probability:  # unsure, and not at fault
+            step.doubted.append(call.names_called(message))
         if verdict.action == "give_up":
             return step.ended("failed", _nobody(reason, tiers), tier)
         step.gave_way = reason if verdict.action == "hint" else None
@@ -124,7 +126,10 @@ def _place(state: AgentState, tiers: Sequence[Tier]) -> int:
 
 @dataclass(kw_only=True, slots=True)
 class _Step:
-    """One step while its tiers are asked: what stays the same, and what has given way."""
+    """One step while its tiers are asked: what stays the same, and what has given way.
+
+    `doubted` are the tools that each answer called which was without fault, but too unsure.
+    """
 
     state: AgentState
     run: Run
@@ -133,7 +138,9 @@ class _Step:
     system: BaseMessage | None
     judging: Judging
     escalations: int
+    confirmed: int
     gave_way: str | None = None
+    doubted: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
 
     def is_last(self, tier: Tier) -> bool:
         return tier.index == self.tiers[-1].index
@@ -184,12 +191,22 @@ class _Step:
         above = next(each.index for each in self.tiers if each.index > tier.index)
         yield from _escalate(self.state, self.run, tier, above, reason)
 
-    def answered(self, message: AIMessage, tier: Tier) -> AgentState:
-        """The end of the step; the task stays on a dearer tier once it escalated often enough."""
-        stays = self.escalations >= self.judging.sticky_after
+    def answered(self, call: Call, message: AIMessage, tier: Tier) -> AgentState:
+        """The end of the step; the task stays on a dearer tier once it escalated often enough.
+
+        Where that tier calls the tools that the first doubtful answer called, the cheaper one knew
+        what to do, so the next step begins with it again; this is forgiven as often as it takes to
+        stay.
+        """
+        names = call.names_called(message)
+        if names and names in self.doubted[:1]:
+            self.confirmed += self.escalations - self.state.get("escalations", 0)
+        enough = self.judging.sticky_after
+        stays = self.escalations - min(self.confirmed, enough) >= enough
         update: AgentState = {
             "tier": tier.index if stays else self.state.get("tier", 0),
             "escalations": self.escalations,
+            "confirmed": self.confirmed,
         }
         return _answered(message, tier, update)
 

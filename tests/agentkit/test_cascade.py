@@ -190,19 +190,39 @@ def test_a_hint_of_a_call_names_the_tool() -> None:
     assert cheap.kwargs_seen[1]["tool_choice"] == "book"
 
 
+def find(city: str) -> str:
+    """Find tables."""
+    return f"none in {city}"
+
+
 @pytest.mark.parametrize(("after", "dear_calls"), [(1, 3), (2, 1)])
 def test_a_task_stays_on_the_dearer_tier_after_so_many_escalations(
     after: int, dear_calls: int
 ) -> None:
     cheap = tier(
-        "cheap", sure(call("book", city="Rome"), 0.0), sure(call("book", city="Oslo"), 9.0),
+        "cheap", sure(call("find", city="Rome"), 0.0), sure(call("book", city="Oslo"), 9.0),
         sure(AIMessage("done"), 9.0),
     )  # fmt: skip
     dear = tier("dear", call("book", city="Rome"), call("book", city="Oslo"), "done")
-    asked = agent(cheap, dear, cascade=Cascade(calibration=HALF, sticky_after=after))
+    cascade = Cascade(calibration=HALF, sticky_after=after)
+    asked = Agent([cheap, dear], [book, find], ledger=ledger(), quality=0.9, cascade=cascade)
     result = asked.run("book twice")
     assert result.answer == "done"
     assert len(dear.seen) == dear_calls
+
+
+def test_a_tier_that_named_the_right_tool_is_asked_again_at_the_next_step() -> None:
+    cheap = tier("cheap", sure(call("book", city="Rome"), 0.0), sure(AIMessage("done"), 9.0))
+    dear = tier("dear", call("book", city="Oslo"))
+    result = agent(cheap, dear, cascade=Cascade(calibration=HALF)).run("book")
+    assert (result.answer, result.escalations, len(dear.seen)) == ("done", 1, 1)
+
+
+def test_a_tier_is_not_asked_for_ever_for_naming_the_right_tools() -> None:
+    cheap = tier("cheap", *[sure(call("book", city="Rome"), 0.0)] * 3)
+    dear = tier("dear", *[call("book", city=city) for city in ("Oslo", "Rome", "Bonn")], "done")
+    result = agent(cheap, dear, cascade=Cascade(calibration=HALF)).run("book three times")
+    assert (result.answer, result.escalations, len(dear.seen)) == ("done", 2, 4)
 
 
 def test_an_answer_that_fails_the_users_check_is_turned_down() -> None:

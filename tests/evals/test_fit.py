@@ -49,6 +49,17 @@ def test_held_out_scores_beat_the_mean_and_are_not_of_the_rows_fitted() -> None:
     assert found.calibration.rows == len(given)
 
 
+def test_what_is_promised_is_kept_by_nearly_all_fits() -> None:
+    """On fresh rows, which the fit has not seen; the bound is one of 90 %."""
+    fresh, kept = rows(4_000, seed=99), 0
+    for seed in range(20):
+        found = fit(rows(300, seed=seed), model=LOCAL, method="sum").calibration
+        floor = found.threshold(0.92)
+        wrong = sum(found.probability(row.signals) >= floor and not row.right for row in fresh)
+        kept += 1 - wrong / len(fresh) >= 0.92
+    assert kept >= 16
+
+
 def test_signals_that_say_nothing_lose_to_the_sum() -> None:
     found = fit(rows(300), model=LOCAL)
     assert found.method != "signals"
@@ -80,7 +91,7 @@ def test_kept_answers_come_to_the_quality_that_is_promised() -> None:
         threshold = found.threshold(quality)
         kept = [row for row in fresh if found.probability(row.signals) >= threshold]
         wrong = sum(not row.right for row in kept)
-        assert 1 - wrong / len(fresh) == pytest.approx(quality, abs=0.03)
+        assert quality <= 1 - wrong / len(fresh) < quality + 0.05
         assert kept
 
 
