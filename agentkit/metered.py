@@ -29,7 +29,8 @@ from agentkit.budgets.context import current_task
 from agentkit.budgets.errors import TaskMissing
 from agentkit.budgets.task import Task
 from agentkit.effects import Reply, adrive, drive
-from agentkit.metering import Call, StreamedCall, metered_call
+from agentkit.metering import StreamedCall, metered_call
+from agentkit.model_call import Call
 from agentkit.models.tier import Tier, tier_of
 from agentkit.telemetry.budget import tell_current_span
 from agentkit.telemetry.calls import CallSpans

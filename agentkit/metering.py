@@ -8,100 +8,34 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, cast
 from weakref import WeakSet
 
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
-    BaseMessage,
-    InvalidToolCall,
-    ToolCall,
     message_chunk_to_message,
 )
 from langchain_core.messages.ai import UsageMetadata, add_usage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential_jitter
 
 from agentkit.batch.waiting import deadline_of
-from agentkit.budgets.call_plan import CallPlan, HeldCall
-from agentkit.budgets.errors import PriceUnknown
-from agentkit.budgets.journal import CallRecord, CallStatus, Lever, PaidResponse, Purpose
-from agentkit.budgets.price import CacheWrite, Price
+from agentkit.budgets.call_plan import HeldCall
+from agentkit.budgets.journal import CallRecord, PaidResponse
 from agentkit.budgets.task import Task
 from agentkit.effects import Blocking, Invoke, Pause, Reply, Work, adrive, drive
-from agentkit.errors import PromptTooLong
-from agentkit.memory.components import RequestParts, request_parts
-from agentkit.models.provider import classify, describe, is_transient, retry_after_seconds
-from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked, check_billing
-from agentkit.models.usage import from_cache, usage_of
+from agentkit.model_call import Call, plan_of
+from agentkit.models.provider import is_transient, retry_after_seconds
+from agentkit.models.usage import usage_of
 from agentkit.replay import kept_response, replayed
+from agentkit.settling import settle_failure, settle_reply
 
 _log = logging.getLogger("agentkit")
-_ATTEMPTS = 4
 _LONGEST_WAIT_SECONDS = 20.0
 _BACKOFF = wait_exponential_jitter(multiplier=0.5, max=_LONGEST_WAIT_SECONDS)
-LEAST_OUTPUT_TOKENS = 64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Review:
-    """What was found out about an answer before its record is written."""
-
-    confidence: float | None = None
-    accepted: bool | None = None
-    reason: str | None = None
-
-
-class CallObserver(Protocol):
-    """Told of each attempt: when it is about to be sent, and when it has been settled."""
-
-    def begin_call(self, held: HeldCall) -> None: ...
-
-    def end_call(self, record: CallRecord) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
-    """A request to one tier.
-
-    `send` and `asend` carry it out with the output limit and the seconds that are left.
-    `input_tokens` and `parts` are our own counts where the caller keeps them; `resolved` gives the
-    call that is meant by one through a dispatcher. `escalation` says what a cheaper tier gave way
-    on; `dearest` is the tier that could have been asked instead, and `spared` the
-    input tokens that each lever left out.
-    `cache_write` is what marks that only `send` sets ask for.
-    """
-
-    tier: Tier
-    messages: Sequence[BaseMessage]
-    tools: ToolSchemas
-    send: Callable[[HeldCall, float | None], Reply]
-    asend: Callable[[HeldCall, float | None], Any]
-    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    input_tokens: int | None = None
-    purpose: Purpose = "step"
-    step: int = 0
-    review: Callable[[AIMessage], Review] | None = None
-    resolved: Callable[[ToolCall | InvalidToolCall], ToolCall | InvalidToolCall] | None = None
-    observer: CallObserver | None = None
-    wanted_output_tokens: int | None = None
-    parts: RequestParts | None = None
-    escalation: str | None = None
-    dearest: Tier | None = None
-    spared: Mapping[Lever, int] = field(default_factory=dict[Lever, int])
-    cache_write: CacheWrite = "none"
-    attempts: int = _ATTEMPTS
-
-    def names_called(self, message: AIMessage) -> tuple[str, ...]:
-        """The tools that an answer calls, those behind a dispatcher by their own names."""
-        calls = message.tool_calls
-        meant = calls if self.resolved is None else map(self.resolved, calls)
-        return tuple(each["name"] or "?" for each in meant)
 
 
 def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
@@ -136,7 +70,7 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
                 call.observer.begin_call(held)
             reply = yield effect
         except BaseException as error:  # the money is settled whatever happened, then it goes on
-            _settle_failure(task, held, call, error, started=effect.started)
+            settle_failure(task, held, call, error, started=effect.started)
             if attempt >= call.attempts or not is_transient(error):
                 raise
             wait = _wait_seconds(attempt, error)
@@ -251,7 +185,7 @@ class StreamedCall:
                 held, status="cut", error="the stream carried no usage"
             )
         else:
-            _settle_failure(self._task, held, self._call, error, started=True)
+            settle_failure(self._task, held, self._call, error, started=True)
             return
         if self._call.observer is not None:
             self._call.observer.end_call(record)
@@ -265,111 +199,9 @@ class StreamedCall:
         return kept_response(self._task, self._call, held.call_id, whole)
 
 
-def message_of(reply: Reply) -> AIMessage:
-    """The answer itself."""
-    if isinstance(reply, ChatResult):
-        message = reply.generations[0].message
-        if not isinstance(message, AIMessage):
-            raise TypeError(f"a chat model answered with a {type(message).__name__}")
-        return message
-    return reply
-
-
-def plan_of(task: Task, call: Call) -> CallPlan:
-    """The call as the ledger needs to know it. Raises PriceUnknown and PromptTooLong."""
-    tier = call.tier
-    check_billing(call.kwargs)
-    price = _priced(task, tier)
-    if price.state == "unknown" and task.budget.limits_money:
-        raise PriceUnknown(model=tier.name, provider=tier.provider)
-    counted = call.input_tokens
-    if counted is None:
-        counted = tier.count(call.messages, call.tools)
-    if tier.context_tokens is not None and counted > tier.context_tokens and not tier.is_local:
-        raise PromptTooLong(
-            model=tier.label, prompt_tokens=counted, window_tokens=tier.context_tokens
-        )
-    bound = task.ledger.margins.bound(counted, model=tier.name, provider=tier.provider)
-    wanted = call.wanted_output_tokens or tier.output_tokens
-    if tier.context_tokens is not None and tier.is_local:
-        wanted = max(1, min(wanted, tier.context_tokens - counted))
-    parts = call.parts or request_parts(call.messages, call.tools, tier.counter)
-    dearest = call.dearest
-    return CallPlan(
-        price=price,
-        counted_input_tokens=counted,
-        input_tokens=bound,
-        wanted_output_tokens=wanted,
-        least_output_tokens=min(wanted, LEAST_OUTPUT_TOKENS),
-        cache_write=_longest_write(call),
-        purpose=call.purpose,
-        step=call.step,
-        tier=tier.index,
-        tools_offered=tuple(_tool_name(tool) for tool in call.tools),
-        components=parts.tokens,
-        prefix=parts.prefix,
-        escalation=call.escalation,
-        dearest=None if dearest is None else _priced(task, dearest),
-        spared=call.spared,
-        lease_seconds=task.ledger.lease_seconds,
-    )
-
-
-def _priced(task: Task, tier: Tier) -> Price:
-    return task.ledger.prices.price(tier.name, tier.provider)
-
-
-def _longest_write(call: Call) -> CacheWrite:
-    asked = (call.cache_write, cache_write_asked(call.messages, call.kwargs))
-    if "1h" in asked:
-        return "1h"
-    return "5m" if "5m" in asked else "none"
-
-
 def _seconds_left(task: Task, call: Call) -> float | None:
     left = task.seconds_left(landing=call.purpose == "landing")
     return None if left is None else max(0.05, left)
-
-
-def settle_reply(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRecord:
-    """Charge what an answer took, judge it, and write its record."""
-    message = message_of(reply)
-    review = call.review(message) if call.review is not None else Review()
-    usage = usage_of(message, cache_write=held.plan.cache_write)
-    if from_cache(message):
-        record = task.release_call(held, error="answered by the model's own cache")
-    elif usage is None or (usage.total_tokens == 0 and not call.tier.is_local):
-        # ChatAnthropic makes zeros of usage that did not arrive
-        record = task.forfeit_call(held, status="ok", error="the answer carried no usage")
-    else:
-        record = task.settle_call(
-            held,
-            usage,
-            tools_called=call.names_called(message),
-            confidence=review.confidence,
-            accepted=review.accepted,
-            reason=review.reason,
-            response=kept_response(task, call, held.call_id, message),
-        )
-    if call.observer is not None:
-        call.observer.end_call(record)
-    return record
-
-
-def _settle_failure(
-    task: Task, held: HeldCall, call: Call, error: BaseException, *, started: bool
-) -> None:
-    told = describe(error)
-    failure = classify(error, call.tier.provider) if started else "unsent"
-    if failure == "unsent":
-        record = task.release_call(held, error=told)
-    elif failure == "rejected":
-        record = task.reject_call(held, error=told)
-    else:
-        status: CallStatus = "error" if isinstance(error, Exception) else "cancelled"
-        record = task.forfeit_call(held, status=status, error=told)
-    if call.observer is not None:
-        call.observer.end_call(record)
 
 
 def _wait_seconds(attempt: int, error: BaseException) -> float:
@@ -379,9 +211,3 @@ def _wait_seconds(attempt: int, error: BaseException) -> float:
     state = RetryCallState(retry_object=Retrying(), fn=None, args=(), kwargs={})
     state.attempt_number = attempt
     return float(_BACKOFF(state))
-
-
-def _tool_name(tool: Mapping[str, Any]) -> str:
-    function: Any = tool.get("function")
-    named = cast("Mapping[str, Any]", function) if isinstance(function, dict) else tool
-    return str(named.get("name") or named.get("type") or "?")

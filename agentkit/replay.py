@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, ToolMessage
 
 from agentkit.budgets.journal import CallRecord, PaidResponse
 from agentkit.budgets.task import Task
 from agentkit.checkpoint import strict_serializer
+from agentkit.model_call import Call
 from agentkit.models.usage import usage_of
-
-if TYPE_CHECKING:
-    from agentkit.metering import Call
 
 _SERIALIZER = strict_serializer()
 

@@ -30,7 +30,8 @@ from agentkit.errors import ConfigError
 from agentkit.memory.breakpoints import Breakpoint, marked
 from agentkit.memory.cache_rules import Ttl, cache_rules
 from agentkit.memory.components import Prefix
-from agentkit.metering import Call, metered_call
+from agentkit.metering import metered_call
+from agentkit.model_call import Call
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.reports.cache_replay import WARMING_TAG, is_refresh, prefix_tokens, warming
 from agentkit.tools.provision.toolbox import Batch, Toolbox

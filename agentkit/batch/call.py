@@ -20,8 +20,9 @@ from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.task import Task
 from agentkit.effects import Blocking, Invoke, Reply, Work
-from agentkit.metering import Call, settle_reply
+from agentkit.model_call import Call
 from agentkit.replay import fingerprint
+from agentkit.settling import settle_reply
 
 _NAME_DIGITS = 32
 _ID_DIGITS = 40

@@ -33,7 +33,8 @@ from agentkit.budgets.task import Task
 from agentkit.effects import drive
 from agentkit.errors import ConfigError
 from agentkit.memory.components import RequestParts
-from agentkit.metering import Call, metered_call, plan_of
+from agentkit.metering import metered_call
+from agentkit.model_call import Call, plan_of
 from agentkit.models.provider import describe
 from agentkit.models.tier import Tier, tier_of
 

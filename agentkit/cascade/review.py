@@ -8,7 +8,7 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage
 
 from agentkit.cascade.evidence import whole_figures
-from agentkit.metering import Review
+from agentkit.model_call import Review
 from agentkit.tools.provision.toolbox import Toolbox
 
 _LONGEST_NAME = 64

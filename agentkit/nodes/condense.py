@@ -15,7 +15,8 @@ from agentkit.effects import Blocking, Work
 from agentkit.memory.context import DOES_NOT_FIT, Condensed, ContextPlan, Rewrite
 from agentkit.memory.engine import Moment
 from agentkit.memory.summary import Summary, instruction
-from agentkit.metering import Call, message_of, metered_call
+from agentkit.metering import metered_call
+from agentkit.model_call import Call, message_of
 from agentkit.models.provider import describe
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.nodes.sent import Sending, senders

@@ -19,7 +19,7 @@ from agentkit.cascade.evidence import Evidence
 from agentkit.cascade.review import fault_of, review
 from agentkit.cascade.settings import Cascade, checked_quality
 from agentkit.cascade.signals import signals_of
-from agentkit.metering import LEAST_OUTPUT_TOKENS, Review
+from agentkit.model_call import LEAST_OUTPUT_TOKENS, Review
 from agentkit.models.tier import Tier
 from agentkit.models.usage import usage_of
 from agentkit.nodes.attempt import Attempt

@@ -17,7 +17,8 @@ from agentkit.landing import (
     extractive_answer,
     landing_messages,
 )
-from agentkit.metering import Call, message_of, metered_call
+from agentkit.metering import metered_call
+from agentkit.model_call import Call, message_of
 from agentkit.models.provider import describe
 from agentkit.nodes.sent import senders
 from agentkit.result import Check, checked, result_of

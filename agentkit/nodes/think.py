@@ -17,7 +17,8 @@ from agentkit.effects import Blocking, Work
 from agentkit.memory.components import RequestParts
 from agentkit.memory.context import ContextPlan, LeftOut
 from agentkit.memory.misses import Miss
-from agentkit.metering import Call, message_of, metered_call
+from agentkit.metering import metered_call
+from agentkit.model_call import Call, message_of
 from agentkit.models.provider import describe
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.nodes.attempt import Attempt
