@@ -73,6 +73,11 @@ def note_of(text: str) -> HumanMessage:
     return HumanMessage(text, additional_kwargs={_OURS: True})
 
 
+def is_note(message: BaseMessage) -> bool:
+    """Whether it is a message of ours."""
+    return isinstance(message, HumanMessage) and _OURS in message.additional_kwargs
+
+
 def is_request(message: BaseMessage) -> bool:
     """Whether a person said it."""
     return isinstance(message, HumanMessage) and _OURS not in message.additional_kwargs

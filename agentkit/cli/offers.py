@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from agentkit.cli.settings import Flags, read_settings
 from agentkit.errors import ConfigError, ExtraMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from agentkit.tools.provision.retrieval import Match
     from agentkit.tools.provision.toolbox import Toolbox
@@ -90,14 +90,14 @@ def explain(
     json: options.Json = False,
 ) -> int:
     """Show which tools a task with this request would be offered first, why, and at what price."""
-    from agentkit.tools.provision.toolbox import definition_tokens, fingerprint
+    from agentkit.tools.provision.toolbox import definition_tokens, fingerprint, name_of
 
     _require_text(request)
     flags = Flags(config=config, trust_config=trust_config, tools=tools or ())
     toolbox = _toolbox(flags, json=json, limit=limit, tool_tokens=tool_tokens)
     batch = None if toolbox.offers_all else toolbox.begin(request)
     schemas = toolbox.schemas([] if batch is None else [batch])
-    names = [_name(schema) for schema in schemas]
+    names = list(map(name_of, schemas))
     tokens = sum(map(definition_tokens, schemas))
     matches = _matches(toolbox, request, limit) if batch is not None else ()
     why = _verdict(toolbox, batch is not None and not batch["names"], tool_tokens)
@@ -229,10 +229,6 @@ def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(cell, row))
     console().print(table)
-
-
-def _name(schema: Mapping[str, object]) -> str:
-    return str(cast("Mapping[str, object]", schema["function"])["name"])
 
 
 def _require_text(request: str) -> None:

@@ -14,8 +14,10 @@ from agentkit.budgets.tokens import count_text, encoding_for_model
 from agentkit.errors import ConfigError
 from agentkit.memory.tokens import MessageCounter
 from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
+from agentkit.models.later import way_of
 from agentkit.models.provider import ProviderRules, pricing_name, rules_for
 from agentkit.models.single_attempt import single_attempt
+from agentkit.tools.provision.native import Way
 
 DEFAULT_OUTPUT_TOKENS = 4096
 _REMEMBERED_OFFERS = 64
@@ -25,7 +27,8 @@ ToolSchemas = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tier:
-    """One entry of `models=[...]`. `output_tokens` is the most asked for in one call."""
+    """One entry of `models=[...]`. `output_tokens` is the most asked for in one call, `way` how the
+    model is told of tools that come later."""
 
     index: int
     model: BaseChatModel
@@ -37,6 +40,7 @@ class Tier:
     exact_count: Callable[[Sequence[BaseMessage], ToolSchemas], int] | None
     counter: MessageCounter
     context_tokens: int | None = None
+    way: Way = "described"
     bound: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -116,6 +120,7 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
             tools_overhead=rules.tools_overhead_tokens,
         ),
         context_tokens=_context_tokens(resolved),
+        way=way_of(resolved, name),
     )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-from agentkit.models.tier import Tier, ToolSchemas
+from agentkit.models.tier import Tier
 from agentkit.nodes.sent import sent_tokens
 from agentkit.run import Run
 from agentkit.state import AgentState, is_request, note_of, transcript
+from agentkit.tools.catalogue import Schema
 from agentkit.tools.provision.placing import Place, place
-from agentkit.tools.provision.toolbox import Batch, Toolbox
+from agentkit.tools.provision.toolbox import Batch, Toolbox, name_of
 
 _MOST_ERROR_CHARS = 200
 _MOST_EARLIER_CHARS = 500
@@ -30,10 +31,11 @@ def provide(
         used = _used(messages, toolbox)
         request = messages[state.get("request_at", 0)].text
         return {"offered": [toolbox.begin(request, used=used)]}
-    names = toolbox.later(offered, _needs(state))
+    found = _found(state, tier, toolbox)
+    names = found or toolbox.later(offered, _needs(state))
     if not names:
         return {}
-    where = _place(state, run, tier, toolbox, system, names)
+    where = _place(state, run, tier, toolbox, system, names, searched=bool(found))
     batch: Batch = {"names": names, "place": where}
     update: AgentState = {"offered": [*offered, batch]}
     if where == "transcript":
@@ -47,7 +49,7 @@ def provide(
     return update
 
 
-def schemas_of(state: AgentState, tier: Tier, toolbox: Toolbox) -> ToolSchemas:
+def schemas_of(state: AgentState, tier: Tier, toolbox: Toolbox) -> tuple[Schema, ...]:
     """The definitions that `tier` is sent at this step."""
     return toolbox.schemas(
         state.get("offered") or [],
@@ -56,6 +58,15 @@ def schemas_of(state: AgentState, tier: Tier, toolbox: Toolbox) -> ToolSchemas:
         is_local=tier.is_local,
         recalls=state.get("recalls", False),
     )
+
+
+def _found(state: AgentState, tier: Tier, toolbox: Toolbox) -> list[str]:
+    """What the model searched for itself, but for tools whose definitions it is sent."""
+    if state.get("step", 0) == 0:
+        return []
+    found = toolbox.found(_latest(transcript(state)))
+    defined = set(map(name_of, schemas_of(state, tier, toolbox)))
+    return [name for name in found if name not in defined]
 
 
 def _needs(state: AgentState) -> list[str]:
@@ -71,11 +82,18 @@ def _needs(state: AgentState) -> list[str]:
         at = state.get("request_at", 0)
         earlier = next((m.text for m in reversed(messages[:at]) if is_request(m)), "")
         return [messages[at].text, earlier[:_MOST_EARLIER_CHARS]]
+    results = _latest(messages)
+    at = len(messages) - len(results)
+    words = messages[at - 1].text if at else ""
+    return [words, "\n".join(_errors(results))]
+
+
+def _latest(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """What came after the model's last words."""
     at = len(messages)
     while at and not isinstance(messages[at - 1], AIMessage):
         at -= 1
-    words = messages[at - 1].text if at else ""
-    return [words, "\n".join(_errors(messages[at:]))]
+    return messages[at:]
 
 
 def _errors(messages: Sequence[BaseMessage]) -> list[str]:
@@ -102,11 +120,13 @@ def _place(
     toolbox: Toolbox,
     system: BaseMessage | None,
     names: Sequence[str],
+    *,
+    searched: bool,
 ) -> Place:
     wanted = toolbox.provisioning.later
     if wanted == "definitions" or not toolbox.can_call_later:
         return "definitions"
-    if wanted == "transcript":
+    if wanted in ("transcript", "deferred"):
         return "transcript"
     offered = state.get("offered") or []
     head = tier.counter.request(
@@ -118,4 +138,15 @@ def _place(
         tools=len(names),
         is_local=tier.is_local,
         changes=sum(batch["place"] == "definitions" for batch in offered[1:]),
+        by_name=_calls_by_name(tier, searched=searched),
     )
+
+
+def _calls_by_name(tier: Tier, *, searched: bool) -> bool:
+    """Whether tools at the end of the transcript are called without the dispatcher.
+
+    A reference stands in the result of a search only.
+    """
+    if tier.way == "tool_reference":
+        return searched
+    return tier.way != "described"

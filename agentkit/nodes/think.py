@@ -20,12 +20,13 @@ from agentkit.memory.misses import Miss
 from agentkit.metering import metered_call
 from agentkit.model_call import Call, message_of
 from agentkit.models.provider import describe
-from agentkit.models.tier import Tier, ToolSchemas
+from agentkit.models.tier import Tier
 from agentkit.nodes.attempt import Attempt
 from agentkit.nodes.explain import explain
 from agentkit.nodes.judging import BY_FLOOR, Judge, Judging
 from agentkit.nodes.provide import schemas_of
 from agentkit.nodes.sent import Sending, senders
+from agentkit.nodes.tell import tell
 from agentkit.run import Run
 from agentkit.state import AgentState, Ending
 from agentkit.tools.observation import SPARED
@@ -150,25 +151,27 @@ class _Step:
         """The call of one try, the plan of its context, and what will judge its answer."""
         last = self.is_last(tier)
         state, run = self.state, self.run
-        tools: ToolSchemas = schemas_of(state, tier, self.toolbox)
+        tools = schemas_of(state, tier, self.toolbox)
         sending = Sending(state=state, run=run, tier=tier, tools=tools, system=self.system)
         plan = sending.plan()
         if plan.shortened and not last:  # a tier with a larger window may take it whole
             raise sending.too_long(plan.replay_tokens)
         kwargs = tier.tool_arguments(tools)
-        sent = run.context.as_sent(plan, tier, kwargs)
+        told = tell(plan.messages, tier, self.toolbox, tools)
+        sent = run.context.as_sent(replace(plan, messages=told.messages), tier, kwargs)
         cached = run.context.cache_arguments(plan, tier, tools)
         kwargs = {**kwargs, **cached, **attempt.arguments(tier, tools)}
         more = attempt.messages(tier)
         judge = self._judge(tier, attempt, plan)
-        send, asend = senders(run, tier, [*sent, *more], kwargs, run.task_id, judge)
+        native = told.arguments(kwargs)
+        send, asend = senders(run, tier, [*sent, *more], native, run.task_id, judge)
         parts = run.parts(tier, plan, tools)
         call = Call(
             tier=tier,
             messages=[*plan.messages, *more],
             tools=tools,
             kwargs=kwargs,
-            input_tokens=attempt.input_tokens(tier, plan, tools),
+            input_tokens=told.bound(attempt.input_tokens(tier, plan, tools)),
             send=send,
             asend=asend,
             purpose=attempt.purpose,
@@ -181,7 +184,7 @@ class _Step:
             spared=_spared(run, tier, self.toolbox, plan, parts),
             escalation=self.gave_way,
             dearest=self.tiers[-1],
-            cache_write="none" if sent is plan.messages else plan.ttl,
+            cache_write="none" if sent is told.messages else plan.ttl,
         )
         return call, plan, judge
 

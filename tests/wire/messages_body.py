@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tests.wire import body as read
+from tests.wire.later_tools import check_deferred, check_place, loaded
 from tests.wire.messages_prompt import controls, lifetime
 from tests.wire.model import WireModel
 from tests.wire.refusal import Refusal
@@ -18,6 +19,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _BLOCK_NAMES = "text image document tool_use tool_result thinking redacted_thinking search_result"
 _BLOCKS = frozenset(_BLOCK_NAMES.split())
+_SYSTEM_BLOCKS = frozenset({"text", "tool_addition"})
 _FIELD_NAMES = (
     "model max_tokens messages system tools tool_choice metadata stop_sequences stream temperature "
     "top_k top_p thinking service_tier container context_management mcp_servers cache_control "
@@ -37,8 +39,11 @@ def read_request(body: Json, model: WireModel, path: str, counting: bool = False
         if key not in _FIELDS:
             raise Refusal(f"{key}: Extra inputs are not permitted")
     limit = None if counting else _read_limit(body, model)
-    tools = _read_tools(body)
-    messages = _read_messages(body, tools)
+    listed = _read_tools(body)
+    deferred = _deferred(body, listed)
+    tools = tuple(tool for tool in listed if tool.name not in deferred)
+    turns = _read_turns(body, tools, model)
+    messages = _normal_messages(body, turns)
     _check_breakpoints(body)
     choice = read.optional_mapping(body, "tool_choice")
     thinking = read.optional_mapping(body, "thinking").get("type", "disabled")
@@ -48,6 +53,7 @@ def read_request(body: Json, model: WireModel, path: str, counting: bool = False
         model=model.name,
         messages=messages,
         tools=tools,
+        later_tools=loaded(turns, deferred),
         tool_choice=_read_choice(choice, tools),
         parallel_tool_calls=not read.flag(choice, "disable_parallel_tool_use"),
         max_tokens=limit,
@@ -136,10 +142,24 @@ def _check_breakpoints(body: Json) -> None:
         short = lifetime(control) == "5m"
 
 
-def _read_messages(body: Json, tools: Sequence[WireTool]) -> tuple[WireMessage, ...]:
+def _deferred(body: Json, listed: Sequence[WireTool]) -> dict[str, WireTool]:
+    check_deferred(body)
+    entries = read.optional_sequence(body, "tools")
+    return {
+        tool.name: tool
+        for tool, entry in zip(listed, entries, strict=True)
+        if read.mapping(entry, "tools").get("defer_loading")
+    }
+
+
+def _read_turns(body: Json, tools: Sequence[WireTool], model: WireModel) -> list[_Turn]:
     listed = read.sequence(_required(body, "messages"), "messages")
     if not listed:
         raise Refusal("messages: at least one message is required")
+    roles = [read.mapping(entry, f"messages.{at}").get("role") for at, entry in enumerate(listed)]
+    for at, role in enumerate(roles):
+        if role == "system":
+            check_place(roles, at, model)
     turns = _merged([_read_turn(entry, at, len(listed)) for at, entry in enumerate(listed)])
     if turns[0][0] != "user":
         raise Refusal('messages: first message must use the "user" role')
@@ -149,6 +169,10 @@ def _read_messages(body: Json, tools: Sequence[WireTool]) -> tuple[WireMessage, 
         raise Refusal(
             "Requests which include `tool_use` or `tool_result` blocks must define tools."
         )
+    return turns
+
+
+def _normal_messages(body: Json, turns: Sequence[_Turn]) -> tuple[WireMessage, ...]:
     return (*_system_messages(body), *(m for role, blocks in turns for m in _normal(role, blocks)))
 
 
@@ -158,12 +182,7 @@ _Turn = tuple[Role, list[dict[str, object]]]
 def _read_turn(entry: object, at: int, count: int) -> _Turn:
     raw = read.mapping(entry, f"messages.{at}")
     role = raw.get("role")
-    if role == "system":
-        raise Refusal(
-            'messages: Unexpected role "system". The Messages API accepts a top-level `system` '
-            'parameter, not "system" as an input message role.'
-        )
-    if role not in ("user", "assistant"):
+    if role not in ("user", "assistant", "system"):
         raise Refusal(f"messages.{at}.role: Input should be 'user' or 'assistant'")
     content = raw.get("content")
     last_assistant = role == "assistant" and at == count - 1
@@ -176,18 +195,18 @@ def _read_turn(entry: object, at: int, count: int) -> _Turn:
         content = [{"type": "text", "text": content}]
     where = f"messages.{at}.content"
     blocks = [
-        _read_block(block, f"{where}.{place}")
+        _read_block(block, f"{where}.{place}", is_system=role == "system")
         for place, block in enumerate(read.sequence(content, where))
     ]
     if last_assistant and blocks and str(blocks[-1].get("text", "")).endswith((" ", "\n", "\t")):
         raise Refusal("messages: final assistant content cannot end with trailing whitespace")
-    return ("user" if role == "user" else "assistant", blocks)
+    return ("system" if role == "system" else "user" if role == "user" else "assistant", blocks)
 
 
-def _read_block(entry: object, where: str) -> dict[str, object]:
+def _read_block(entry: object, where: str, *, is_system: bool = False) -> dict[str, object]:
     block = read.mapping(entry, where)
     kind = block.get("type")
-    if kind not in _BLOCKS:
+    if kind not in (_SYSTEM_BLOCKS if is_system else _BLOCKS):
         raise Refusal(f"{where}: Input tag '{kind}' found using 'type' does not match any expected")
     if kind == "text" and not read.text(block.get("text"), f"{where}.text"):
         raise Refusal("messages: text content blocks must be non-empty")

@@ -8,6 +8,7 @@ from typing import cast
 
 from tests.wire import body as read
 from tests.wire.cache import Ttl, Unit
+from tests.wire.later_tools import read_addition, references
 from tests.wire.model import WireModel
 from tests.wire.script import Json, WireRequest
 from tests.wire.tokens import IMAGE_TOKENS, Meter, canonical, tool_tokens
@@ -21,7 +22,7 @@ def prompt_units(request: WireRequest, model: WireModel, meter: Meter) -> list[U
     units = [
         *_tool_units(request, model, meter),
         *_system_units(request.body, meter),
-        *_message_units(request.body, meter),
+        *_message_units(request, meter),
     ]
     automatic = request.body.get("cache_control")
     if automatic is not None and units and units[-1].breakpoint is None:
@@ -52,7 +53,7 @@ def controls(body: Json) -> Iterator[tuple[str, object]]:
 
 
 def _tool_units(request: WireRequest, model: WireModel, meter: Meter) -> list[Unit]:
-    listed = _mappings(request.body.get("tools"))
+    listed = [t for t in _mappings(request.body.get("tools")) if not t.get("defer_loading")]
     forced = request.tool_choice not in ("auto", "none")
     units: list[Unit] = []
     for at, (tool, raw) in enumerate(zip(request.tools, listed, strict=True)):
@@ -72,8 +73,16 @@ def _system_units(body: Json, meter: Meter) -> list[Unit]:
     ]
 
 
-def _message_units(body: Json, meter: Meter) -> list[Unit]:
-    """Message blocks; the settings that break their cache are a part of the first one."""
+def _message_units(request: WireRequest, meter: Meter) -> list[Unit]:
+    """Message blocks; the settings that break their cache are a part of the first one.
+
+    A tool that is loaded is billed where it is.
+    """
+    body = request.body
+    later = {
+        tool.name: tool_tokens(meter.count, tool.name, tool.description, tool.schema)
+        for tool in request.later_tools
+    }
     settings = canonical([body.get("tool_choice"), body.get("thinking")])
     units: list[Unit] = []
     for message in _mappings(body.get("messages")):
@@ -81,6 +90,9 @@ def _message_units(body: Json, meter: Meter) -> list[Unit]:
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         for at, block in enumerate(_mappings(blocks)):
             counted = block_tokens(block, meter) + (_MESSAGE_TOKENS if at == 0 else 0)
+            counted += sum(later[name] for name in references(block))
+            if block.get("type") == "tool_addition":
+                counted += later[read_addition(block, "messages").name]
             units.append(_unit(f"{message.get('role')} {settings}", block, counted))
             settings = ""
     return units

@@ -16,6 +16,7 @@ class WireModel:
     lowest up. `only_default_temperature` marks OpenAI's reasoning models, which also refuse
     `max_tokens` in chat completions. `tool_preamble_tokens` is the hidden system prompt that
     Anthropic adds to a request with tools: (for tool choice auto or none, for any or a named tool).
+    `changes_tools` marks models that take more tools in the middle of a conversation.
     """
 
     name: str
@@ -27,6 +28,7 @@ class WireModel:
     least_cached_tokens: int = 1024
     only_default_temperature: bool = False
     tool_preamble_tokens: tuple[int, int] = (0, 0)
+    changes_tools: bool = False
 
     def cost_nusd(self, usage: WireUsage, *, in_batch: bool = False) -> int:
         """Nano-USD of one request at this model's prices."""

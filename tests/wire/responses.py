@@ -20,7 +20,15 @@ from tests.wire.openai_body import (
     tool_units,
 )
 from tests.wire.refusal import Refusal
-from tests.wire.script import Json, Protocol, Role, WireMessage, WireRequest, WireToolCall
+from tests.wire.script import (
+    Json,
+    Protocol,
+    Role,
+    WireMessage,
+    WireRequest,
+    WireTool,
+    WireToolCall,
+)
 from tests.wire.tokens import Meter, canonical
 
 _ITEM_TOKENS, _REPLY_TOKENS = 3, 3
@@ -52,7 +60,9 @@ class Responses:
     def read(self, body: Json, model: WireModel) -> WireRequest:
         """The request in normal form."""
         read.refuse_unknown(body, _FIELDS)
-        messages = [_message(item, at) for at, item in enumerate(_items(body))]
+        items = _items(body)
+        later = tuple(tool for item in items for tool in _added_tools(item, model))
+        messages = [_message(item, at) for at, item in enumerate(items)]
         _check_calls(messages)
         if body.get("instructions"):
             messages.insert(0, WireMessage(role="system", text=str(body["instructions"])))
@@ -64,6 +74,7 @@ class Responses:
             model=model.name,
             messages=tuple(messages),
             tools=tools,
+            later_tools=later,
             tool_choice=read_tool_choice(body, tools, nested=False),
             parallel_tool_calls=read.flag(body, "parallel_tool_calls", default=True),
             max_tokens=read.positive(body, "max_output_tokens"),
@@ -219,6 +230,16 @@ def _list(sent: object) -> list[object]:
     return items
 
 
+def _added_tools(entry: object, model: WireModel) -> tuple[WireTool, ...]:
+    """The functions of an `additional_tools` item; their JSON is billed where it stands."""
+    item = read.mapping(entry, "input")
+    if item.get("type") != "additional_tools":
+        return ()
+    if not model.changes_tools or item.get("role") != "developer":
+        raise Refusal("Invalid value: 'additional_tools'.", param="input", code="invalid_value")
+    return read_tools(item, nested=False)
+
+
 def _message(entry: object, at: int) -> WireMessage:
     where = f"input[{at}]"
     item = read.mapping(entry, where)
@@ -234,6 +255,8 @@ def _message(entry: object, at: int) -> WireMessage:
         text, _ = content_text(item.get("output"), f"{where}.output")
         call_id = read.text(item.get("call_id"), f"{where}.call_id")
         return WireMessage(role="tool", text=text, tool_call_id=call_id)
+    if kind == "additional_tools":
+        return WireMessage(role="system", text=canonical(item.get("tools")))
     if kind == "reasoning":
         return WireMessage(role="assistant")
     role = _ROLES.get(item.get("role"))

@@ -47,7 +47,8 @@ class WireRequest:
 
     `tool_choice` is `auto`, `none`, `required` or the name of a tool. `attempt` counts requests
     with this very body and task from 1; `step` counts, from 0, the different bodies of the task
-    that the model was shown before. `body` is the request as sent.
+    that the model was shown before. `later_tools` came in the middle of the conversation; deferred
+    ones that nothing has loaded are left out. `body` is the request as sent.
     """
 
     protocol: Protocol
@@ -55,6 +56,7 @@ class WireRequest:
     model: str
     messages: tuple[WireMessage, ...]
     tools: tuple[WireTool, ...] = ()
+    later_tools: tuple[WireTool, ...] = ()
     tool_choice: str = "auto"
     parallel_tool_calls: bool = True
     max_tokens: int | None = None

@@ -2,8 +2,8 @@
 
 Definitions of tools stand before everything else in a request, so a tool added there makes a
 provider's cache write all of it anew. These two are offered from the first step on; what they find
-is described in the transcript, at its end, and called through the second. The arguments are checked
-against the real tool's schema.
+is described in the transcript, at its end, and called through the second, or by name where the
+provider adds tools there (`native`). The arguments are checked against the real tool's schema.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from langchain_core.messages import InvalidToolCall, ToolCall
 from langchain_core.tools import ToolException
 
 if TYPE_CHECKING:
-    from agentkit.tools.catalogue import ToolCatalogue, ToolSpec
+    from agentkit.tools.catalogue import Schema, ToolCatalogue, ToolSpec
     from agentkit.tools.provision.compaction import CompactTool
 
 AnyCall = ToolCall | InvalidToolCall
@@ -25,12 +25,13 @@ AnyCall = ToolCall | InvalidToolCall
 FIND, CALL = "find_tools", "call_tool"
 _FIND_TEXT = (
     "Find more tools by what they should do. Use it when no tool at hand fits. "
-    f"What it finds is called with {CALL}."
+    f"What it finds is called with {CALL}, or by name once it is loaded."
 )
 _CALL_TEXT = (
     f"Call a tool that {FIND} or a note described: its name, and its arguments as that says."
 )
 _NOTE = f"More tools that may help now; call them with {CALL}:"
+_FOUND = "Found: "
 _NOTHING = "No tool fits that. Say it in other words, or go on without one."
 
 
@@ -49,8 +50,8 @@ class Dispatcher:
         from agentkit.tools.catalogue import ToolSpec
 
         def find_tools(need: str) -> str:
-            found = find(need)
-            return described(found) if found else _NOTHING
+            names = [tool.original_name for tool in find(need)]
+            return f"{_FOUND}{', '.join(names)}" if names else _NOTHING
 
         def call_tool(name: str, arguments: dict[str, object]) -> str:
             del arguments  # a call of a real tool is carried out in its own name
@@ -91,6 +92,33 @@ class Dispatcher:
 def note(tools: Sequence[CompactTool]) -> str:
     """What the transcript says of tools that came later."""
     return f"{_NOTE}\n{described(tools)}"
+
+
+def found_in(result: str) -> list[str]:
+    """The names in a result of the tool that finds others."""
+    if not result.startswith(_FOUND):
+        return []
+    return result.removeprefix(_FOUND).split(", ")
+
+
+def described_in(text: str) -> dict[str, Schema]:
+    """The definitions that a note describes, by name; a line that was cut is left out."""
+    found: dict[str, Schema] = {}
+    first, *lines = text.splitlines()
+    if first != _NOTE:
+        return found
+    for line in lines:
+        try:
+            tool = json.loads(line)
+            function = {
+                "name": tool["name"],
+                "description": tool["description"],
+                "parameters": tool["arguments"],
+            }
+        except (ValueError, TypeError, KeyError):
+            continue
+        found[str(tool["name"])] = {"type": "function", "function": function}
+    return found
 
 
 def described(tools: Sequence[CompactTool]) -> str:

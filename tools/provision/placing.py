@@ -15,16 +15,25 @@ _WRAPPER_TOKENS = 25
 """Output tokens that a call through the dispatcher takes more than a call by name."""
 
 
-def place(price: Price, *, prefix_tokens: int, tools: int, is_local: bool, changes: int) -> Place:
+def place(
+    price: Price,
+    *,
+    prefix_tokens: int,
+    tools: int,
+    is_local: bool,
+    changes: int,
+    by_name: bool = False,
+) -> Place:
     """Where `tools` more tools cost less, when `prefix_tokens` were sent before.
 
     A definition added in front makes the whole prefix be written anew, where it would have been
-    read; a description at the end costs a wrapper around each call. A local model bills neither,
-    and calls by name best. After one of these `changes` a run's prefix stays as it is.
+    read; a description at the end costs a wrapper around each call, but for a model that calls
+    tools added there `by_name`. A local model bills neither, and calls by name best. After one of
+    these `changes` a run's prefix stays as it is.
     """
     if is_local:
         return "definitions"
-    if changes:
+    if changes or by_name:
         return "transcript"
     if prefix_tokens < LEAST_CACHED_TOKENS:
         return "definitions"

@@ -15,11 +15,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict, cast
+
+from langchain_core.messages import BaseMessage, ToolMessage
 
 from agentkit.budgets.tokens import count_text
 from agentkit.tools.errors import InvalidTool
-from agentkit.tools.provision.dispatch import AnyCall, Dispatcher, note
+from agentkit.tools.provision.dispatch import AnyCall, Dispatcher, found_in, note
+from agentkit.tools.provision.native import Shown, Way, natively
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from agentkit.tools.provision.retrieval import Match
     from agentkit.tools.provision.signals import Calibration
 
-Later = Literal["auto", "definitions", "transcript", "never"]
+Later = Literal["auto", "definitions", "deferred", "transcript", "never"]
 
 _MOST_IN_A_REQUEST = 128  # OpenAI's limit on tools
 _LATER_LIMITS = (5, 2)
@@ -58,9 +61,10 @@ class Provisioning:
     Where the definitions of all tools take at most `limit_tokens` (one number, or one a tier; o200k
     tokens), all are offered as they are. Else `core` is, then up to `limit` tools that the request
     calls for, then what later steps do. `later` says where those are described: "auto" takes what
-    costs less, "never" leaves them and the two tools of the dispatcher out. Without `embedding` the
-    shipped one is used; with another one nothing is ever held back, unless it comes with a
-    `calibration` of its own.
+    costs less, "deferred" the end of the transcript, in the provider's own way where it has one,
+    "transcript" the same in words, "never" leaves them and the two tools of the dispatcher out.
+    Without `embedding` the shipped one is used; with another one nothing is ever held back, unless
+    it comes with a `calibration` of its own.
     """
 
     core: Sequence[str] = ()
@@ -155,6 +159,34 @@ class Toolbox:
                 new = (match.name for match in matches if match.name not in known)
                 found += [name for name in new if name not in found][:limit]
         return found
+
+    def found(self, results: Iterable[BaseMessage]) -> list[str]:
+        """The tools that a step's own search found, best first."""
+        if self._dispatcher is None:
+            return []
+        name = self._dispatcher.find.name
+        texts = [
+            message.text
+            for message in results
+            if isinstance(message, ToolMessage)
+            if message.name == name and message.status != "error"
+        ]
+        found = dict.fromkeys(each for text in texts for each in found_in(text))
+        return [each for each in found if each in self._real]
+
+    def shown(
+        self,
+        messages: Sequence[BaseMessage],
+        way: Way,
+        defined: Sequence[Schema],
+        is_note: Callable[[BaseMessage], bool],
+    ) -> Shown:
+        """`messages` with later tools said in a model's own way; `defined` are sent in front."""
+        if self._dispatcher is None or self.provisioning.later == "transcript":
+            return Shown(messages=list(messages))
+        names = list(map(name_of, defined))
+        find = self._dispatcher.find.name
+        return natively(messages, way, find=find, defined=names, is_note=is_note)
 
     def note(self, names: Sequence[str]) -> str:
         """What the transcript says of tools that come later."""
@@ -288,6 +320,11 @@ def _can_search(tools: int) -> bool:
         tools,
     )
     return False
+
+
+def name_of(schema: Mapping[str, object]) -> str:
+    """The name in a definition as OpenAI-compatible APIs take it."""
+    return str(cast("Mapping[str, object]", schema["function"])["name"])
 
 
 def fingerprint(schemas: Sequence[Mapping[str, object]]) -> str:
