@@ -68,7 +68,7 @@ def hold_clamped(
         raise AssertionError("unreachable: at least one round was tried")
     least = plan.worst(plan.least_output_tokens)._asdict()[denial.dimension]
     denial = denial._replace(asked=max(least, denial.available + 1))
-    ledger.announce_breach(denial)
+    ledger.announcer.breach(denial)
     raise denied(denial)
 
 

@@ -1,7 +1,7 @@
 """The ledger: the one place that changes spending.
 
 Every verb acts on a whole chain of scopes at once. What it finds out (a threshold crossed, a
-breach, an overrun, a forfeit) goes out as BudgetEvents, after the store has committed.
+breach, an overrun, a forfeit) is announced after the store has committed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast
-from weakref import WeakMethod
 
 from agentkit.budgets.amount import (
-    DIMENSIONS,
     NOTHING,
     UNLIMITED,
     Amount,
     Limits,
     check_amount,
 )
+from agentkit.budgets.announcer import Announcer
 from agentkit.budgets.budget import DEFAULT_THRESHOLDS, Budget
 from agentkit.budgets.call_plan import LEASE_SECONDS
 from agentkit.budgets.errors import CallLost, StoreError
-from agentkit.budgets.event import BudgetEvent, Decision, EventKind, OnBudget, facts
+from agentkit.budgets.event import Decision, OnBudget
 from agentkit.budgets.extension import extended_limits
 from agentkit.budgets.heartbeat import Heartbeat
 from agentkit.budgets.holding import is_waiting
@@ -39,7 +38,6 @@ from agentkit.budgets.purse import Purse, is_purse, purse_chain, purse_of
 from agentkit.budgets.scope import Scope, Window, scope_chain
 from agentkit.budgets.store import (
     Account,
-    Change,
     Denial,
     Grant,
     RenewsMany,
@@ -92,9 +90,16 @@ class Ledger:
         while the store does not answer, beyond any limit, and charges them when it does. Raises
         StoreError where the store cannot open.
         """
+        self.clock = clock
+        self.listener_seconds = listener_seconds
+        self.announcer = Announcer(
+            clock=clock,
+            webhook=webhook,
+            on_event=None if on_event is None else self.timed(on_event),
+        )
         self.store: Store = open_store(store) if isinstance(store, str) else store
         if isinstance(self.store, NoticesLoss):
-            self.store.on_loss = self._announce_loss
+            self.store.on_loss = self.announcer.loss
         self.lane: object = None
         """What sends its requests that can wait, where there is such a thing."""
         self._owing = OwingStore(self.store) if on_store_error == "allow" else None
@@ -102,13 +107,9 @@ class Ledger:
             self.store = cast("Store", self._owing)  # the rest goes to the store behind it
         self.prices = prices or PriceBook()
         self.margins = TokenMargins()
-        self.clock = clock
         self.lease_seconds = lease_seconds
-        self.listener_seconds = listener_seconds
         self.heartbeat = Heartbeat(self._renew_sent)
         self._webhook = webhook
-        self._on_event = None if on_event is None else self.timed(on_event)
-        self._listeners: dict[str, WeakMethod[Callable[[BudgetEvent], object]]] = {}
         self._next_expiry = 0.0
         self._lock = threading.Lock()
 
@@ -211,7 +212,7 @@ class Ledger:
             purse=purse,
             parent=parent,
         )
-        self._listeners[path] = WeakMethod(task.hear)
+        self.announcer.listen(path, task.hear)
         if on_event is not None:
             task.listen(on_event)
         return task
@@ -237,7 +238,7 @@ class Ledger:
         )
         if isinstance(answer, Grant):
             return answer
-        self.announce_breach(answer)
+        self.announcer.breach(answer)
         raise denied(answer)
 
     def try_reserve(
@@ -289,7 +290,7 @@ class Ledger:
         settlement = self.store.settle(
             reservation_id, check_amount(actual), call=call, response=response
         )
-        self._announce(settlement)
+        self.announcer.settlement(settlement)
         return settlement
 
     def forfeit(
@@ -299,7 +300,7 @@ class Ledger:
         settlement = self.store.settle(
             reservation_id, check_amount(worst), confirmed=False, call=call
         )
-        self._announce(settlement)
+        self.announcer.settlement(settlement)
         return settlement
 
     def release(self, reservation_id: str, *, call: CallRecord | None = None) -> Settlement:
@@ -321,7 +322,7 @@ class Ledger:
         if len(ended) == _EXPIRED_AT_ONCE:
             self._next_expiry = now
         for settlement in ended:
-            self._announce(settlement)
+            self.announcer.settlement(settlement)
         return ended
 
     def _fill_purse(self, record: TaskRecord, budget: Budget, path: str) -> Purse:
@@ -389,23 +390,6 @@ class Ledger:
                 settlement.reservation_id, settlement.charged, confirmed=False, call=call
             )
 
-    def announce_breach(self, denial: Denial) -> None:
-        """Tell the owners of a scope that a reservation was denied."""
-        self._send(
-            "breach",
-            denial.path,
-            dimension_index=DIMENSIONS.index(denial.dimension),
-            limit=denial.limit,
-            settled=denial.settled,
-            held=denial.held,
-            asked=denial.asked,
-        )
-
-    def announce_landing(self, path: str, held: Amount) -> None:
-        """Tell the owners of a task that its final answer comes from the reserve."""
-        index = 0 if held.nusd else 1
-        self._send("landing", path, dimension_index=index, limit=None, settled=0, held=held[index])
-
     def reopen(self, org: str) -> StateLoss:
         """Open an org at once that its store has lost in part: what is not back by now is given up.
 
@@ -421,7 +405,7 @@ class Ledger:
         self.store.put_task(record)
         if not keep_scope:
             self.store.drop_scope(task.path)
-        self._listeners.pop(task.path, None)
+        self.announcer.forget(task.path)
 
     def add_event(self, event: EventRecord) -> None:
         """Append to a task's story."""
@@ -442,111 +426,6 @@ class Ledger:
 
     def _renew_sent(self, reservation_id: str, lease_seconds: float) -> bool:
         return self.renew(reservation_id, lease_seconds=lease_seconds)
-
-    def _announce(self, settlement: Settlement) -> None:
-        """Events of one settlement: each threshold is crossed by exactly one of them."""
-        for change in settlement.changes:
-            self._announce_thresholds(change)
-        if settlement.after == "forfeited" and settlement.before == "held":
-            self._announce_amount("forfeit", settlement, settlement.charged)
-        if any(settlement.overrun) and not is_purse(settlement.reservation_id):
-            self._announce_amount("overrun", settlement, settlement.overrun)
-
-    def _announce_loss(self, loss: StateLoss) -> None:
-        """Tell the owners of an org that its state was lost in part, or that it is open again."""
-        charged = next((i for i, value in enumerate(loss.orphaned) if value), 0)
-        self._send(
-            loss.kind,
-            loss.org,
-            dimension_index=charged,
-            limit=None,
-            settled=0,
-            held=0,
-            asked=loss.orphaned[charged],
-        )
-
-    def _announce_thresholds(self, change: Change) -> None:
-        for index, limit in enumerate(change.limits):
-            if not limit or change.before[index] == change.after[index]:
-                continue
-            for fraction in change.thresholds:
-                if change.before[index] < fraction * limit <= change.after[index]:
-                    self._send(
-                        "threshold",
-                        change.path,
-                        dimension_index=index,
-                        limit=limit,
-                        settled=change.after[index],
-                        held=change.held[index],
-                        fraction=fraction,
-                    )
-
-    def _announce_amount(self, kind: EventKind, settlement: Settlement, amount: Amount) -> None:
-        index = next((i for i, value in enumerate(amount) if value), 0)
-        path = settlement.changes[-1].path if settlement.changes else ""
-        last = settlement.changes[-1] if settlement.changes else None
-        self._send(
-            kind,
-            path,
-            dimension_index=index,
-            limit=last.limits[index] if last else None,
-            settled=last.after[index] if last else 0,
-            held=last.held[index] if last else 0,
-            asked=amount[index],
-        )
-
-    def _send(
-        self,
-        kind: EventKind,
-        path: str,
-        *,
-        dimension_index: int,
-        limit: int | None,
-        settled: int,
-        held: int,
-        asked: int = 0,
-        fraction: float | None = None,
-    ) -> None:
-        _, marker, task_id = path.rpartition("/~")
-        event = BudgetEvent(
-            kind=kind,
-            scope=path,
-            task_id=task_id if marker else None,
-            dimension=DIMENSIONS[dimension_index],
-            limit=limit,
-            settled=settled,
-            held=held,
-            asked=asked,
-            fraction=fraction,
-            at_seconds=self.clock(),
-        )
-        _log.info(
-            "budget %s in %s: %s",
-            event.kind,
-            event.scope,
-            event.dimension,
-            extra={f"budget_{name}": value for name, value in facts(event).items()},
-        )
-        if self._webhook is not None:
-            self._webhook(event)
-        own = self._listeners.get(path)
-        for reference in [own] if own else self._listeners_below(path):
-            if (listener := reference()) is not None:
-                _tell(listener, event)
-        if self._on_event is not None:
-            self._on_event(event)
-
-    def _listeners_below(self, path: str) -> list[WeakMethod[Callable[[BudgetEvent], object]]]:
-        """A scope above tasks concerns every task that spends from it."""
-        prefix = f"{path}/"
-        return [hear for at, hear in list(self._listeners.items()) if at.startswith(prefix)]
-
-
-def _tell(listener: Callable[[BudgetEvent], object], event: BudgetEvent) -> None:
-    try:
-        listener(event)
-    except Exception:  # noqa: BLE001  # an observer's fault must never undo or stop a settlement
-        _log.exception("a budget listener failed on a %s event", event.kind)
 
 
 def _is_landing(reservation_id: str) -> bool:

@@ -40,7 +40,7 @@ class Purse:
         lease = self._ledger.lease_seconds * _LEASES
         answer = self._ledger.try_reserve(reservation_id, amount, self._chain, lease_seconds=lease)
         if isinstance(answer, Denial):
-            self._ledger.announce_breach(answer)
+            self._ledger.announcer.breach(answer)
             raise denied(answer)
         self.count += 1
         self._ledger.heartbeat.begin(

@@ -322,7 +322,7 @@ class Task:
         """
         answer = self._reserve_landing(worst)
         if isinstance(answer, Denial):
-            self.ledger.announce_breach(answer)
+            self.ledger.announcer.breach(answer)
             if answer.path == self.path and answer.settled == 0:
                 raise BudgetTooSmall(
                     dimension=answer.dimension,
@@ -393,7 +393,7 @@ class Task:
         output = plan.affordable_output(Limits(*worst))
         wanted = plan.wanted_output_tokens
         output = wanted if output is None else min(wanted, output)
-        self.ledger.announce_landing(self.path, worst)
+        self.ledger.announcer.landing(self.path, worst)
         return self._held(reservation_id, index, plan, worst, output)
 
     def settle_call(

@@ -186,7 +186,7 @@ def test_more_than_can_wait_is_dropped_and_counted(caplog: pytest.LogCaptureFixt
     ledger = Ledger(webhook=webhook)
     _spend(ledger)
     for _ in range(1_100):
-        ledger.announce_landing("acme", Amount(nusd=1))
+        ledger.announcer.landing("acme", Amount(nusd=1))
     assert "budget events dropped" in caplog.text
     webhook.close(timeout_seconds=0)
 
