@@ -16,6 +16,7 @@ from agentkit.memory.cache_rules import cache_rules
 from agentkit.memory.context import Condensed, Context, ContextPlan, LeftOut
 from agentkit.memory.engine import ContextEngine
 from agentkit.memory.misses import Miss
+from agentkit.memory.repair import takes_empty_results
 from agentkit.memory.rewriting import NO_SAVINGS, Savings
 from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
 
@@ -66,6 +67,7 @@ class TaskContext:
                 policy=self.policy,
                 rules=cache_rules(tier.name, tier.provider),
                 price=self._task.ledger.prices.price(tier.name, tier.provider),
+                empty_results=takes_empty_results(tier.provider),
             )
         return found
 

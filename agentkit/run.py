@@ -65,6 +65,8 @@ class Run:
         self._catalogue_tokens: dict[int, int] = {}
         self.pruner: TaskPruner | None = None
         self.last_call: CallRecord | None = None
+        self.billed: list[int] = []
+        """Input tokens of the steps' calls to the model of the last one."""
         self._spent = (0, 0, 0, 0)
         self._lock = threading.Lock()
         task.observe(trace.budget_event)
@@ -102,7 +104,10 @@ class Run:
         """A model call has been settled."""
         self.trace.end_call(record)
         if record.purpose == "step" and record.status == "ok":
-            self.last_call = record
+            last, self.last_call = self.last_call, record
+            if last is None or (last.provider, last.model) != (record.provider, record.model):
+                self.billed = []
+            self.billed.append(record.usage.input_tokens)
         with self._lock:
             calls, read, written, cost = self._spent
             self._spent = (

@@ -14,8 +14,9 @@ from agentkit.budgets.usage import Usage
 from agentkit.memory import Frame, engine_for
 from agentkit.memory.cache_rules import cache_rules
 from agentkit.tools.observation_store import MemoryObservationStore
-from agentkit.tools.pruner import Pruning, SentPrefix, TaskPruner
+from agentkit.tools.pruner import Pruning, TaskPruner
 from agentkit.tools.recall import recall, recall_tool
+from agentkit.tools.sent_prefix import SentPrefix
 from benchmarks._context_bill import Provider, Request, Tool
 from benchmarks._context_policies import Sent, tools_of
 from benchmarks._recordings import Copied, Recording, text_of
@@ -37,7 +38,8 @@ class Pruned:
     def __init__(self, recording: Recording, provider: Provider = "anthropic") -> None:
         self._rules = cache_rules(_MODELS[provider], provider)
         self._factor = likely_factor(provider)
-        self._billed = (0, 0)
+        self._billed: list[int] = []
+        self._billed_at = 0
         self._recording = recording
         self._store = MemoryObservationStore()
         self._pruner = TaskPruner(_PRUNING, partial(self._store.put, "task"))
@@ -84,15 +86,19 @@ class Pruned:
 
     def billed(self, input_tokens: int) -> None:
         """What the provider reported for the last request."""
-        self._billed = (input_tokens, len(self._sent))
+        self._billed.append(input_tokens)
+        self._billed_at = len(self._sent)
 
     def _before(self) -> SentPrefix:
-        tokens, at = self._billed
-        since = sum(count_text(text_of(m)) + _MESSAGE_TOKENS for m in self._sent[at:])
+        tokens = self._billed[-1] if self._billed else 0
+        unbilled = self._sent[self._billed_at :]
+        since = sum(count_text(text_of(m)) + _MESSAGE_TOKENS for m in unbilled)
         return SentPrefix(
             tokens=int(tokens / self._factor) + since,
             calls=sum(isinstance(m, AIMessage) for m in self._sent),
             least_cached_tokens=ceil(self._rules.least_tokens / self._factor),
+            step_tokens=self._rules.step_tokens,
+            billed=self._billed,
         )
 
     def holds(self, value: str) -> bool:

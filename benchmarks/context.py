@@ -96,7 +96,7 @@ def replay(
         found.steps += 1
         missing = _check(found, recording.copied[step], sent.messages)
         if fetching and isinstance(session, Pruned):
-            _fetch(found, session, missing)
+            _fetch(found, session, missing, provider)
             sent = session.build(recording.messages[:step])
         found.account.charge(sent.request)
         found.lost += missing
@@ -116,7 +116,7 @@ def _check(found: Replay, values: Sequence[Copied], messages: Sequence[object]) 
     return missing
 
 
-def _fetch(found: Replay, session: Pruned, missing: list[Copied]) -> None:
+def _fetch(found: Replay, session: Pruned, missing: list[Copied], provider: Provider) -> None:
     """Pays for what can be brought back and takes it off the missing ones."""
     for value in list(missing):
         if not session.holds(value.value):
@@ -124,6 +124,7 @@ def _fetch(found: Replay, session: Pruned, missing: list[Copied]) -> None:
             found.fetches += len(requests)
             for request in requests:
                 found.account.charge(request)
+                session.billed(found.account.last_input_tokens[provider])
         if session.holds(value.value):
             missing.remove(value)
             found.recalled += 1

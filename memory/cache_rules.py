@@ -21,11 +21,13 @@ class CacheRules:
 
     `how`: `breakpoints` are set in the request, `automatic` needs nothing, `prefill` is a local
     model that keeps what it has computed, `none` caches nothing. A prefix under `least_tokens` is
-    silently not cached. An unused entry dies after `ttl_seconds`.
+    silently not cached, and read in steps of `step_tokens`. An unused entry dies after
+    `ttl_seconds`.
     """
 
     how: Literal["breakpoints", "automatic", "prefill", "none"]
     least_tokens: int = 0
+    step_tokens: int = 1
     ttl_seconds: float = 300.0
     most_breakpoints: int = 0
     lifetimes: tuple[Ttl, ...] = ()
@@ -50,7 +52,9 @@ def _anthropic(least_tokens: int) -> CacheRules:
     )
 
 
-_OPENAI_AUTOMATIC = CacheRules(how="automatic", least_tokens=1024, takes_key=True, source=_OPENAI)
+_OPENAI_AUTOMATIC = CacheRules(
+    how="automatic", least_tokens=1024, step_tokens=128, takes_key=True, source=_OPENAI
+)
 _ROWS: tuple[tuple[str, re.Pattern[str], CacheRules], ...] = (
     ("anthropic", re.compile(r"claude-(?:opus-4-[56]|haiku-4-5)"), _anthropic(4096)),
     ("anthropic", re.compile(r"claude-(?:opus-4-[7-9]|3-5-haiku|haiku-3-5)"), _anthropic(2048)),

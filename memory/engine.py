@@ -26,6 +26,7 @@ from agentkit.memory.context import (
 )
 from agentkit.memory.misses import Miss
 from agentkit.memory.prefix_price import PrefixPrice
+from agentkit.memory.repair import takes_empty_results
 from agentkit.memory.request import Frame, Requests, View
 from agentkit.memory.rewriting import NO_SAVINGS, RewriteCase, Savings
 from agentkit.memory.spending import PromptSpending, SentPrompt
@@ -77,11 +78,20 @@ class ContextEngine:
     """
 
     def __init__(
-        self, *, counter: MessageCounter, policy: Context, rules: CacheRules, price: Price
+        self,
+        *,
+        counter: MessageCounter,
+        policy: Context,
+        rules: CacheRules,
+        price: Price,
+        empty_results: bool = False,
     ) -> None:
+        """`empty_results` says that the provider takes observations that say nothing."""
         self.policy = policy
         self.rules = rules
-        self._requests = Requests(counter, policy.allocation.observation)
+        self._requests = Requests(
+            counter, policy.allocation.observation, empty_results=empty_results
+        )
         self._spending = PromptSpending(rules=rules, price=price, risk=policy.risk)
 
     def plan(
@@ -279,6 +289,7 @@ def engine_for(
         policy=policy or Context(),
         rules=cache_rules(model, provider),
         price=price or PriceBook().price(model, provider),
+        empty_results=takes_empty_results(provider),
     )
 
 

@@ -58,7 +58,13 @@ class Request:
 class Requests:
     """Makes requests of one transcript, counted for one model."""
 
-    def __init__(self, counter: MessageCounter, observation_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        counter: MessageCounter,
+        observation_tokens: int | None = None,
+        *,
+        empty_results: bool = False,
+    ) -> None:
         self.counter = counter
         self.transcript = Transcript(
             counter.message,
@@ -67,6 +73,7 @@ class Requests:
             else lambda result: shortened(
                 result, most_tokens=observation_tokens, count=counter.message
             ),
+            empty_results=empty_results,
         )
         self._summary: HumanMessage | None = None
 

@@ -76,10 +76,16 @@ class Transcript:
         self,
         count: Callable[[BaseMessage], int],
         shorten: Callable[[ToolMessage], ToolMessage] | None = None,
+        *,
+        empty_results: bool = False,
     ) -> None:
-        """`shorten` is applied once to each observation, before it is first sent."""
+        """`shorten` is applied once to each observation, before it is first sent.
+
+        With `empty_results` those that say nothing stay as they are.
+        """
         self._count = count
         self._shorten = shorten
+        self._empty_results = empty_results
         self._clear()
 
     def _clear(self) -> None:
@@ -195,7 +201,9 @@ class Transcript:
         if not waiting:
             return
         turn, name = waiting.popleft()
-        result = without_blanks(message)
+        result = message
+        if not (self._empty_results and message.content == ""):
+            result = without_blanks(message)
         if self._shorten is not None:
             result = self._shorten(result)
         if name != result.tool_call_id:

@@ -7,13 +7,15 @@ out, until one of them saves more than that costs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agentkit.budgets.tokens import count_text
 from agentkit.tools.errors import InvalidLimits
 from agentkit.tools.prune.earlier import Earlier
 from agentkit.tools.prune.pruned import Pruned
 from agentkit.tools.prune.pruning import DEFAULT_TIME_BUDGET_SECONDS, Keep, prune
+from agentkit.tools.sent_prefix import READ, WRITE, SentPrefix
+from agentkit.tools.stepped_cache import SteppedCache
 
 _SHORT_CHARS = 160
 """Nothing shorter is looked at: what could be saved is a few tokens."""
@@ -25,11 +27,9 @@ _RECALL_TOKENS = 60
 _FETCH_SHARE = 0.35
 """Of the price of one fetch, what must have been saved before something is left out: in a task of
 three steps a fetch is a third of the bill."""
+_COUNTED_CHARS = 16_384
 _FOOTER_TOKENS = 48
 """What a pruned observation may fall short of its room."""
-_WRITE, _READ = 1.25, 0.1
-"""Prices of a cache write and a read, as parts of the input price (Anthropic, November 2026);
-OpenAI's break is cheaper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,52 +53,6 @@ class Pruning:
                 raise InvalidLimits(f"{name} is {value!r}; give a number above 0")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SentPrefix:
-    """What stands before an observation: `tokens` of o200k after `calls` model calls.
-
-    As many calls again are expected. The provider caches no prefix under `least_cached_tokens`,
-    and none at all where they are None.
-    """
-
-    tokens: int
-    calls: int
-    least_cached_tokens: int | None = 1_024
-
-    def with_more(self, tokens: int) -> SentPrefix:
-        """The same with an observation behind it."""
-        return replace(self, tokens=self.tokens + tokens)
-
-    @property
-    def is_cached(self) -> bool:
-        """Whether it is long enough."""
-        return self.least_cached_tokens is not None and self.tokens >= self.least_cached_tokens
-
-    @property
-    def each(self) -> float:
-        """The price of one token from here on where it is cached, as a part of the input price."""
-        return _WRITE + _READ * max(1, self.calls)
-
-    @property
-    def missing_tokens(self) -> int:
-        """How many more make it long enough; 0 where none do."""
-        return max(0, (self.least_cached_tokens or 0) - self.tokens)
-
-    def costs_less_cached(self, tokens: int, *, instead_of: int) -> bool:
-        """Whether sending more now costs less than sending fewer in full at each call."""
-        in_full = (self.tokens + instead_of) * (1 + max(1, self.calls))
-        return (self.tokens + tokens) * self.each < in_full
-
-    def is_cached_with(self, text: str, *, instead_of: int) -> bool:
-        """Whether a text makes the prefix long enough, and fewer tokens in its place cost more."""
-        if not instead_of < self.missing_tokens <= len(text):
-            return False
-        tokens = count_text(text)
-        return tokens >= self.missing_tokens and self.costs_less_cached(
-            tokens, instead_of=instead_of
-        )
-
-
 class TaskPruner:
     """Prunes the observations of one task in order; `recalls` says that recall is on offer."""
 
@@ -108,11 +62,13 @@ class TaskPruner:
         self._keep = keep
         self._earlier = Earlier()
         self._saved = 0.0
+        self._cache = SteppedCache()
 
     def prune(self, text: str, *, query: str, sent: SentPrefix) -> Pruned | None:
         """The observation as it is sent; None where it is to be sent as it is."""
         if len(text) <= _SHORT_CHARS:
             return None
+        self._cache.settle(sent)
         at_least = len(text) // _MOST_CHARS_A_TOKEN
         room = self._room(at_least, sent)
         if at_least > room and self._pays(at_least - room, sent):  # long however tightly it is put
@@ -121,18 +77,33 @@ class TaskPruner:
         whole = self._told(text, query, _ALL_TOKENS, trial)
         tokens = count_text(whole.text)
         self._saved += (len(text) - len(whole.text)) / _CHARS_A_TOKEN * sent.each
-        room = self._room(tokens, sent)
-        too_long = tokens > room or whole.was_pruned
-        if too_long and self._pays(tokens - room, sent):
-            return self._shortened(text, query, room, tokens - room, sent)
+        room, as_it_is = self._room(tokens, sent), self._tokens_of(text, sent)
+        if (tokens > room or whole.was_pruned) and self._pays(tokens - room, sent):
+            if self._cache.bears(as_it_is - room, of=as_it_is, sent=sent):
+                return self._shortened(text, query, room, tokens - room, sent)
         self._earlier = trial
-        return None if sent.is_cached_with(text, instead_of=tokens) else whole
+        if sent.is_cached_with(text, instead_of=tokens):
+            return None
+        if not self._cache.bears(as_it_is - tokens, of=as_it_is, sent=sent):
+            return None
+        self._cache.shortened(as_it_is - tokens)
+        return whole
 
     def _shortened(self, text: str, query: str, room: int, spared: int, sent: SentPrefix) -> Pruned:
         found = self._told(text, query, room, self._earlier, keep=self._keep)
         self.recalls = self.recalls or found.handle is not None
         self._saved += spared * sent.each
+        as_it_is = self._tokens_of(text, sent)
+        self._cache.shortened(as_it_is - count_text(found.text))
         return found
+
+    @staticmethod
+    def _tokens_of(text: str, sent: SentPrefix) -> int:
+        """Tokens of a text as it is, scaled from its beginning; 0 where no cache reads in steps."""
+        if sent.step_tokens <= 1:
+            return 0
+        sample = text[:_COUNTED_CHARS]
+        return round(count_text(sample) * len(text) / len(sample))
 
     def _told(
         self, text: str, query: str, max_tokens: int, earlier: Earlier, keep: Keep | None = None
@@ -165,10 +136,10 @@ class TaskPruner:
         saving = spared * sent.each
         needed = 0.0
         if not self.recalls:
-            broken = sent.tokens * (_WRITE - _READ) if sent.is_cached else 0.0
+            broken = sent.tokens * (WRITE - READ) if sent.is_cached else 0.0
             needed += broken + _RECALL_TOKENS * sent.each
-        fetch = sent.tokens * (_READ if sent.is_cached else 1.0)
-        fetch += self._pruning.recall_tokens * _WRITE
+        fetch = sent.tokens * (READ if sent.is_cached else 1.0)
+        fetch += self._pruning.recall_tokens * WRITE
         return saving > needed and self._saved + saving > needed + _FETCH_SHARE * fetch
 
     def remember(self, text: str) -> None:

@@ -30,8 +30,9 @@ from agentkit.tools.observation_store import (
 )
 from agentkit.tools.provision.dispatch import FIND
 from agentkit.tools.prune.pruned import Pruned
-from agentkit.tools.pruner import Pruning, SentPrefix, TaskPruner
+from agentkit.tools.pruner import Pruning, TaskPruner
 from agentkit.tools.recall import RECALL, recall_tool
+from agentkit.tools.sent_prefix import SentPrefix
 
 _CHARS_A_TOKEN = 4
 _SQLITE = "sqlite:///"
@@ -136,10 +137,13 @@ def _before(state: AgentState, run: Run, messages: Sequence[BaseMessage]) -> Sen
         return SentPrefix(tokens=sum(map(_chars, messages)) // _CHARS_A_TOKEN, calls=calls)
     factor = likely_factor(last.provider)
     rules = cache_rules(last.model, last.provider)
+    usage = last.usage
     return SentPrefix(
-        tokens=int((last.usage.input_tokens + last.usage.output_tokens) / factor),
+        tokens=int((usage.input_tokens + usage.output_tokens - usage.reasoning_tokens) / factor),
         calls=calls,
         least_cached_tokens=None if rules.how == "none" else ceil(rules.least_tokens / factor),
+        step_tokens=rules.step_tokens,
+        billed=run.billed,
     )
 
 

@@ -55,5 +55,5 @@ def test_json_in_a_cut_envelope_of_mcp_is_shown_as_values() -> None:
     whole = f"meta=None content=[TextContent(type='text', text={block!r}, annotations=None)]"
     found = prune(whole[:5_000], max_tokens=200)
     assert found.kind == "json"
-    assert "id|total" in found.text
+    assert "id total" in found.text
     assert "\\" not in found.text

@@ -109,4 +109,4 @@ def test_records_of_an_array_that_is_too_long_are_still_a_table() -> None:
     text = "[" + ",".join(rows * (9_000_000 // len(",".join(rows)))) + "]"
     found = prune(text, max_tokens=100)
     assert found.kind == "json"
-    assert "id|name|note" in found.text
+    assert "id name note" in found.text

@@ -56,15 +56,35 @@ def test_json_array_becomes_a_table_with_what_its_columns_hold() -> None:
     rows = [{"id": n, "state": "open" if n % 4 else "shut", "who": {"a": 1}} for n in range(200)]
     found = prune(json.dumps({"next": "c2V", "rows": rows}), max_tokens=200).text
     assert "next: c2V" in found
-    assert "rows[200]: id|state\n (each row: who.a 1)" in found
+    assert "rows[200]: id state; each row: who.a 1\n" in found
     assert "state: open 150, shut 50" in found
-    assert "\n 0|shut\n" in found
+    assert "\n 0 shut\n" in found
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        ([{"a": "x", "b": 1}, {"a": "y", "b": None}], "rows[2]: a b\n x 1\n y -"),
+        ([{"a": "x y", "b": 1}, {"a": "z", "b": 2}], "rows[2]: a|b\n x y|1\n z|2"),
+        ([{"a": "-", "b": 1}, {"a": "z", "b": 2}], "rows[2]: a|b\n -|1\n z|2"),
+        ([{"a b": "x", "c": 1}, {"a b": "z", "c": 2}], "rows[2]: a b|c\n x|1\n z|2"),
+    ],
+)
+def test_blanks_part_the_cells_of_a_table_where_they_cannot_be_mistaken(
+    rows: list[dict[str, object]], shown: str
+) -> None:
+    assert prune(json.dumps({"rows": rows}, indent=9), max_tokens=200).text == shown
+
+
+def test_a_list_of_one_small_record_stands_on_a_line() -> None:
+    text = json.dumps({"who": [{"first": "Ada", "born": 1815}], "n": 2}, indent=9)
+    assert prune(text, max_tokens=200).text == "who [{first: Ada; born: 1815}]; n: 2"
 
 
 def test_json_row_that_is_asked_for_is_there() -> None:
     rows = [{"id": f"ORD-{n}", "total": n * 3} for n in range(5000)]
     found = prune(json.dumps(rows), query="how much was ORD-3777?", max_tokens=150)
-    assert "ORD-3777|11331" in found.text
+    assert "ORD-3777 11331" in found.text
 
 
 def test_json_keys_that_few_records_have_are_not_lost() -> None:
@@ -79,7 +99,7 @@ def test_json_lines_are_a_table_too() -> None:
     )
     found = prune(lines, max_tokens=150)
     assert found.kind == "json"
-    assert "[600]: id|level" in found.text
+    assert "[600]: id level" in found.text
 
 
 def test_json_inside_strings_is_read() -> None:

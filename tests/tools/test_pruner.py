@@ -11,7 +11,8 @@ from agentkit.tools.errors import InvalidLimits
 from agentkit.tools.observation_store import MemoryObservationStore
 from agentkit.tools.prune import prune
 from agentkit.tools.prune.pruned import Pruned
-from agentkit.tools.pruner import Pruning, SentPrefix, TaskPruner
+from agentkit.tools.pruner import Pruning, TaskPruner
+from agentkit.tools.sent_prefix import SentPrefix
 
 ROWS = [
     {"order_id": f"ORD-{n}", "note": f"Customer {n} asked twice for {n * 7}."} for n in range(60)

@@ -28,7 +28,7 @@ def test_what_pruning_left_out_comes_back_for_a_query(store: MemoryObservationSt
     assert pruned.handle is not None
     assert "ORD-3141" not in pruned.text
     found = recall(store, "task", pruned.handle, "ORD-3141", max_tokens=150)
-    assert "ORD-3141|21987" in found
+    assert "ORD-3141 21987" in found
     assert count_text(found) <= 150
 
 
@@ -71,7 +71,7 @@ def test_range_that_makes_no_sense_is_said(store: MemoryObservationStore, wanted
 
 def test_range_of_json_on_one_line_counts_its_rows(store: MemoryObservationStore) -> None:
     found = recall(store, "task", store.put("task", FEW_ROWS), range="2-3")
-    assert found.splitlines()[:2] == [" ORD-0|0", " ORD-1|7"]
+    assert found.splitlines()[:2] == [" ORD-0 0", " ORD-1 7"]
 
 
 def test_range_of_long_json_counts_its_readable_lines(store: MemoryObservationStore) -> None:

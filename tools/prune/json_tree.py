@@ -247,6 +247,11 @@ def _add_list(
     if not any(isinstance(item, (dict, list)) for item in items):
         _add_scalars(outline, ask, label, items, parent)
         return
+    only = _inline(items[0]) if len(items) == 1 and label.strip() else None
+    if only is not None:
+        added = outline.add(f"{label} [{{{only}}}]", _score(label, only, ask, depth), parent)
+        outline.names[added] = _names(items[0])
+        return
     head = outline.add(f"{label}[{len(items)}]:", 6.0, parent)
     shown = items if len(items) <= _MAX_ITEMS else items[: _MAX_ITEMS - 20] + items[-20:]
     outline.unseen += len(items) - len(shown)

@@ -21,6 +21,8 @@ _MAX_ASKED_ROWS = 200
 _MAX_CELL_CHARS = 300
 _LEAST_CELL_CHARS = 80
 _MAX_COLUMNS = 60
+_MAX_HEAD_CHARS = 160
+_EMPTY = "-"
 _FEW_VALUES = 8
 _MAX_COUNTED_ROWS = 200_000
 
@@ -41,25 +43,20 @@ def add_table(outline: Outline, table: Table, ask: Ask, *, title: str, parent: i
     """Adds a table's header, its columns' ranges and counts, and its most telling rows."""
     indent = " " * (len(title) - len(title.lstrip()))
     shown, same = _varying(table)
-    names = "|".join(_one_line(str(name)) for name in shown.names)
-    head = outline.add(f"{title}[{table.rows}]: {names}", 30.0, parent)
-    outline.tables.add(head)
-    if same:
-        outline.add(f"{indent} (each row: {same})", 28.0, head)
+    asked = _asked_rows(shown, ask)
+    outliers = set[int]().union(*map(_outliers, shown.columns))
+    rows = _cells(shown, _candidates(table.rows, asked.keys() | outliers), outline, ask)
+    names = [_one_line(str(name)) for name in shown.names]
+    between, empty = (" ", _EMPTY) if all(map(_are_words, (names, *rows.values()))) else ("|", "")
+    header = between.join(name or empty for name in names)
+    head = _add_head(outline, f"{title}[{table.rows}]: {header}", same, indent, parent)
     if table.rows > _HEAD_ROWS:
         for note in _aggregates(shown, ask):
             outline.add(f"{indent} ({note})", 18.0, head)
-    asked = _asked_rows(shown, ask)
-    outliers = set[int]().union(*map(_outliers, shown.columns))
     naming = [names_something(str(name)) for name in shown.names]
-    max_chars = ask.room.limit_chars // (2 * min(max(table.rows, 2), 8))
-    max_chars = max(_LEAST_CELL_CHARS, min(_MAX_CELL_CHARS, max_chars))
-    rows = _candidates(table.rows, asked.keys() | outliers)
-    for number in rows:
+    for number, cells in rows.items():
         ask.deadline.check()
-        cells = [cell_text(column[number], max_chars) for column in shown.columns]
-        outline.clipped += sum(len(cell) > max_chars for cell in cells)
-        text = "|".join(cells)
+        text = between.join(cell or empty for cell in cells)
         score = 40.0 * asked.get(number, 0.0) + 12.0 * is_trouble(text) + 6.0 * salience(text)
         score += (
             14.0 * (number in outliers)
@@ -71,6 +68,36 @@ def add_table(outline: Outline, table: Table, ask: Ask, *, title: str, parent: i
             cell for cell, named in zip(cells, naming, strict=True) if named and len(cell) < 120
         )
     outline.unseen += table.rows - len(rows)
+
+
+def _add_head(outline: Outline, names: str, same: str, indent: str, parent: int) -> int:
+    """Adds the header, with what all rows have in common on its line or, if long, on the next."""
+    told = f"{names}; each row: {same}" if same else names
+    is_short = len(told) <= _MAX_HEAD_CHARS
+    head = outline.add(told if is_short else names, 30.0, parent)
+    outline.tables.add(head)
+    if same and not is_short:
+        outline.add(f"{indent} (each row: {same})", 28.0, head)
+    return head
+
+
+def _cells(
+    shown: Table, numbers: Sequence[int], outline: Outline, ask: Ask
+) -> dict[int, list[str]]:
+    """The cells of rows as text, by row."""
+    max_chars = ask.room.limit_chars // (2 * min(max(shown.rows, 2), 8))
+    max_chars = max(_LEAST_CELL_CHARS, min(_MAX_CELL_CHARS, max_chars))
+    rows: dict[int, list[str]] = {}
+    for number in numbers:
+        ask.deadline.check()
+        rows[number] = [cell_text(column[number], max_chars) for column in shown.columns]
+        outline.clipped += sum(len(cell) > max_chars for cell in rows[number])
+    return rows
+
+
+def _are_words(cells: Sequence[str]) -> bool:
+    """Whether blanks tell the cells apart, with a dash for those that are empty."""
+    return all(cell != _EMPTY and " " not in cell and "\t" not in cell for cell in cells)
 
 
 def _varying(table: Table) -> tuple[Table, str]:
