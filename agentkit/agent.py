@@ -52,7 +52,7 @@ from agentkit.tools.observation_store import ObservationStore
 from agentkit.tools.permissions import Permissions, withheld_tools
 from agentkit.tools.provision.toolbox import Provisioning, Toolbox
 from agentkit.tools.pruner import Pruning
-from agentkit.walk import awalk, walk
+from agentkit.walk import Keeper, awalk, walk
 
 _DEFAULT_MAX_STEPS = 500
 _DEFAULT_ROUNDS = 8
@@ -144,8 +144,8 @@ class Agent:
         self._durability: Durability = (
             durability if force_durability else checked_durability(durability, self.budget)
         )
-        saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint
-        self.saves = saver is not None
+        self._saver = open_checkpointer(checkpoint) if isinstance(checkpoint, str) else checkpoint
+        self.saves = self._saver is not None
         self._tasks = OpenTasks(
             name=name,
             ledger=self.ledger,
@@ -158,8 +158,10 @@ class Agent:
             rounds=no_progress_after,
             saves=self.saves,
         )
+        asks = on_budget is not None or any(permissions.of(s) == "ask" for s in self.catalogue)
+        self._walks = not (self.saves and asks)
         self._nodes = nodes_of(self)
-        self.graph: Graph = build_graph(self._nodes, name=name, checkpointer=saver)
+        self.graph: Graph = build_graph(self._nodes, name=name, checkpointer=self._saver)
         self._graph: Any = self.graph  # its overloads are partly untyped
         self._answers = None if cache is None else self._answers_of(cache)
 
@@ -506,8 +508,9 @@ class Agent:
         *, walks: bool = False,
     ) -> AgentState:  # fmt: skip
         with self._tasks.guard(run):
-            if walks and not self.saves:
-                return walk(self._nodes, cast(AgentState, inputs), config)
+            if walks and self._walks:
+                keeper = self._keeper(run, config)
+                return walk(self._nodes, cast(AgentState, inputs), config, keeper)
             return cast(
                 AgentState, self._graph.invoke(inputs, config, durability=self._durability_of())
             )
@@ -517,12 +520,16 @@ class Agent:
         *, walks: bool = False,
     ) -> AgentState:  # fmt: skip
         async with self._tasks.aguard(run):
-            if walks and not self.saves:
-                return await awalk(self._nodes, cast(AgentState, inputs), config)
+            if walks and self._walks:
+                keeper = self._keeper(run, config)
+                return await awalk(self._nodes, cast(AgentState, inputs), config, keeper)
             return cast(
                 AgentState,
                 await self._graph.ainvoke(inputs, config, durability=self._durability_of()),
             )
+
+    def _keeper(self, run: Run, config: RunnableConfig) -> Keeper | None:
+        return None if self._saver is None else Keeper(self.graph, self._saver, config, run.task)
 
     def _durability_of(self) -> Durability | None:
         return self._durability if self.saves else None

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -40,6 +41,7 @@ from agentkit.budgets.store import (
     Account,
     Denial,
     Grant,
+    GroupsVerbs,
     RenewsMany,
     Settlement,
     Store,
@@ -190,7 +192,6 @@ class Ledger:
         path = f"{record.scope}/~{task_id}"
         is_subtask = record.parent_id is not None
         chain = (path,) if is_subtask else scope_chain(path)
-        self.store.ensure_scopes(chain[:-1])
         if known is not None:
             self._forfeit_abandoned(record)
             if on_lost_call == "fail":
@@ -198,8 +199,10 @@ class Ledger:
         purse = self._fill_purse(record, budget, path) if is_subtask else None
         record = replace(record, purses=0 if purse is None else purse.count)
         limits = extended_limits(budget, record)
-        self.store.put_scope(Scope(path=path, limits=limits, thresholds=budget.thresholds))
-        self.store.put_task(record)
+        with self.together():
+            self.store.ensure_scopes(chain[:-1])
+            self.store.put_scope(Scope(path=path, limits=limits, thresholds=budget.thresholds))
+            self.store.put_task(record)
         task = Task(
             self,
             record=record,
@@ -406,6 +409,15 @@ class Ledger:
         if not keep_scope:
             self.store.drop_scope(task.path)
         self.announcer.forget(task.path)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Verbs inside are one for the store, where it can do that: all of them, or none.
+
+        For writes alone that announce nothing.
+        """
+        if self._owing is None and isinstance(self.store, GroupsVerbs):
+            return self.store.together()
+        return nullcontext()
 
     def add_event(self, event: EventRecord) -> None:
         """Append to a task's story."""

@@ -7,6 +7,7 @@ scopes that it touches. `agentkit.budgets.conformance.check` runs the suite for 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from agentkit.budgets.amount import NOTHING, Amount, Limits
@@ -247,6 +248,15 @@ class RenewsMany(Protocol):
 
     def renew_all(self, reservation_ids: Sequence[str], *, lease_seconds: float) -> set[str]:
         """Mark many as sent; gives those that are no longer held."""
+        ...
+
+
+@runtime_checkable
+class GroupsVerbs(Protocol):
+    """A store that carries out several verbs of one thread as one, at the cost of one."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """All verbs inside, or none of them where one raises."""
         ...
 
 

@@ -88,6 +88,7 @@ class Task:
         self._landing_renewed = 0.0
         self._pending: Literal["land", "stop", "ask"] | None = None
         self._keep_responses = keep_responses
+        self._outlasting = False
         self._responses = list(responses)
         self._purse = purse
         self._parent = parent
@@ -519,10 +520,9 @@ class Task:
         for subtask in list(self._subtasks):
             if subtask.record.outcome is None:
                 subtask.close("cancelled", reason="its parent ended", resumable=resumable)
-        if self._landing is not None:
-            self.ledger.release(self._landing[0])
-            self._landing = None
         if self._purse is not None:
+            self._release_landing()
+            self._landing = None
             account = self.ledger.account(self.path)  # what is still under way, at its worst case
             spent = self._purse.settle(account.settled.plus(account.held))
             if self._parent is not None:
@@ -537,10 +537,29 @@ class Task:
             trace_id=trace_id,
         )
         self._record = record
-        self.ledger.close_task(self, record, keep_scope=resumable)
-        if self._keep_responses and not resumable:
-            self.ledger.store.forget_responses(self.task_id)
+        with self.ledger.together():
+            self._release_landing()
+            self.ledger.close_task(self, record, keep_scope=resumable)
+            if self._keep_responses and not resumable and not self._outlasting:
+                self.ledger.store.forget_responses(self.task_id)
+        self._landing = None
         return record
+
+    def hold_responses(self) -> None:
+        """Let paid answers outlast `close`: what rests on them is stored elsewhere only after it.
+
+        `forget_responses` lets them go.
+        """
+        self._outlasting = True
+
+    def forget_responses(self) -> None:
+        """What the answers were kept for is stored: a task that has ended needs them no more."""
+        if self._keep_responses and self._record.outcome is not None:
+            self.ledger.store.forget_responses(self.task_id)
+
+    def _release_landing(self) -> None:
+        if self._landing is not None:
+            self.ledger.release(self._landing[0])
 
     def _reserve_landing(self, worst: Amount) -> Grant | Denial:
         """A landing reserve that is whole: what an earlier run sent is not taken again."""

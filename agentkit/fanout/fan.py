@@ -155,7 +155,10 @@ class Fan:
             return "run"  # cut off before its first step: paid answers are in the ledger
         if pending or record.outcome is None:
             return "resumed"
-        calls = self.agent.ledger.store.calls(record.task_id)
+        store = self.agent.ledger.store
+        if store.responses(record.task_id):  # its process died just before it let them go
+            store.forget_responses(record.task_id)
+        calls = store.calls(record.task_id)
         return result_of(record, answer=str(values.get("answer", "")), calls=calls)
 
     def watch(self, item: Item) -> OnProgress:

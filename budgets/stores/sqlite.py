@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
 from urllib.parse import parse_qs
@@ -104,6 +105,11 @@ class SqliteStore:
         """The database file."""
         return self._path
 
+    @contextmanager
+    def together(self) -> Generator[None]:
+        with self._file.write():
+            yield
+
     def put_scope(self, scope: Scope) -> None:
         with self._file.write() as db:
             db.execute(
@@ -140,12 +146,8 @@ class SqliteStore:
 
     def accounts(self, paths: Sequence[str]) -> list[Account]:
         now = self._clock()
-        with self._file.read() as db:
-            db.execute("BEGIN")
-            try:
-                return [read_account(db, path, now) for path in paths]
-            finally:
-                db.execute("COMMIT")
+        with self._file.snapshot() as db:
+            return [read_account(db, path, now) for path in paths]
 
     def drop_scope(self, path: str) -> None:
         with self._file.write() as db:
@@ -366,22 +368,14 @@ class SqliteStore:
         measures: Measures = "all",
         dearest: int | None = None,
     ) -> list[GroupSums]:
-        with self._file.read() as db:
-            db.execute("BEGIN")
-            try:
-                return sum_facts(db, by, where, measures, dearest)
-            finally:
-                db.execute("COMMIT")
+        with self._file.snapshot() as db:
+            return sum_facts(db, by, where, measures, dearest)
 
     def sum_tasks(
         self, by: Sequence[TaskKey] = (), where: JournalFilter = EVERYTHING
     ) -> list[TaskGroup]:
-        with self._file.read() as db:
-            db.execute("BEGIN")
-            try:
-                return sum_tasks(db, by, where)
-            finally:
-                db.execute("COMMIT")
+        with self._file.snapshot() as db:
+            return sum_tasks(db, by, where)
 
     def events(self, task_id: str) -> list[EventRecord]:
         with self._file.read() as db:

@@ -46,6 +46,8 @@ FACT_SCHEMA = (
 _WRITE = (
     f"INSERT OR REPLACE INTO fact ({', '.join(_COLUMNS)}) VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608  # constants
 )
+_NUMBER = "(SELECT id FROM label WHERE kind = '{}' AND text = ?)"
+_NUMBERS = f"SELECT {', '.join(map(_NUMBER.format, _KINDS))}"
 _BACKFILLED_AT_ONCE = 1000
 _ASKED_AT_ONCE = 500
 _EXPRESSIONS: dict[str, str] = {"at": "at_ms", "hour": "at_ms / 3600000", "day": "at_ms / 86400000"}
@@ -191,7 +193,9 @@ def _row(
         call.status,
         call.cost_source,
     )
-    labels = [_label(db, kind, text) for kind, text in zip(_KINDS, texts, strict=True)]
+    known = db.execute(_NUMBERS, texts).fetchone()
+    named = zip(known, _KINDS, texts, strict=True)
+    labels = [number or _label(db, kind, text) for number, kind, text in named]
     plain = (call.tier, call.step, int(call.confirmed), is_escalated(call))
     return (rowid, at_ms(call), *labels, *plain, *measured(call)[1:])
 

@@ -14,6 +14,9 @@ from typing import Literal
 IN_MEMORY = ":memory:"
 _BUSY_SECONDS = 30.0
 
+_WHOLE = ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
+_PART = ("SAVEPOINT part", "RELEASE part", "ROLLBACK TO part")
+
 Synchronous = Literal["FULL", "NORMAL"]
 
 
@@ -73,16 +76,33 @@ class SqliteFile:
 
     @contextmanager
     def write(self) -> Generator[sqlite3.Connection]:
-        """One transaction: all of it, or nothing when anything raises; raises `error`."""
+        """One transaction: all of it, or nothing when anything raises; raises `error`.
+
+        Inside another of the same thread it is a part of that one, undone alone.
+        """
         with self.read() as db:
-            db.execute("BEGIN IMMEDIATE")
+            begin, end, undo = _PART if db.in_transaction else _WHOLE
+            db.execute(begin)
             try:
                 yield db
-                db.execute("COMMIT")
+                db.execute(end)
             except BaseException:
                 if db.in_transaction:
-                    db.execute("ROLLBACK")
+                    db.execute(undo)
                 raise
+
+    @contextmanager
+    def snapshot(self) -> Generator[sqlite3.Connection]:
+        """Several reads of one state of the file; raises `error`."""
+        with self.read() as db:
+            if db.in_transaction:
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("COMMIT")
 
     def close(self) -> None:
         """Let go of the file, once no other thread is at it; may be called again."""

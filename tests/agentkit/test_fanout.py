@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 
-from agentkit import Agent, Budget, Job, Mapped, MapProgress
+from agentkit import Agent, Approve, Budget, Job, Mapped, MapProgress
 from agentkit.budgets import BudgetExceeded, Ledger
 from agentkit.errors import ConfigError, ListChanged
+from agentkit.tools import Permissions
 from benchmarks.fanout import killed_and_resumed
 from tests.scripted import Script, ScriptedModel, call
 
@@ -307,36 +308,72 @@ def test_a_killed_process_loses_nothing_and_pays_nothing_twice() -> None:
     assert told["known"] >= 30  # type: ignore[operator]  # a count
 
 
-def test_a_task_cut_off_at_any_write_of_its_checkpoints_is_answered(tmp_path: Path) -> None:
+WRITES = ("put_scope", "put_task", "reserve", "settle", "release", "drop_scope", "forget_responses")
+
+
+def test_a_task_cut_off_at_any_write_is_answered_and_pays_nothing_twice(tmp_path: Path) -> None:
     """Both files are copied before and after each write, as a dead process would leave them."""
     agent = agent_of(look_then_answer, tmp_path)
-    saver: Any = agent.graph.checkpointer
-    copies: list[Path] = []
-    lock = threading.Lock()
+    copies: list[tuple[Path, int]] = []
+    lock = threading.RLock()
 
     def keep_copy() -> None:
-        copies.append(tmp_path / f"copy-{len(copies)}")
-        copies[-1].mkdir()
+        folder = tmp_path / f"copy-{len(copies)}"
+        folder.mkdir()
+        copies.append((folder, seen_by(agent)))
         for name in ("ledger.db", "checkpoints.db"):
-            _copy(tmp_path / name, copies[-1] / name)
+            _copy(tmp_path / name, folder / name)
 
-    def watched(write: Callable[..., Any]) -> Callable[..., Any]:
-        def watching(*arguments: Any) -> Any:
+    def watch(what: Any, name: str) -> None:
+        write: Callable[..., Any] = getattr(what, name)
+
+        def watching(*arguments: Any, **options: Any) -> Any:
             with lock:
                 keep_copy()
-                written = write(*arguments)
+                written = write(*arguments, **options)
                 keep_copy()
                 return written
 
-        return watching
+        setattr(what, name, watching)
 
-    saver.put, saver.put_writes = watched(saver.put), watched(saver.put_writes)
+    watch(agent.graph.checkpointer, "put")
+    for name in WRITES:
+        watch(agent.ledger.store, name)
     list(agent.map(["one"], name="n"))
-    assert len(copies) > 20
-    for copy in copies:
-        again = by_index(agent_of(look_then_answer, copy).map(["one"], name="n"))[0]
+    assert len(copies) > 25
+    for copy, paid in copies:
+        second = agent_of(look_then_answer, copy)
+        held = [each[0] for each in second.ledger.store.held() if ".landing" not in each[0]]
+        again = by_index(second.map(["one"], name="n"))[0]
         assert again.result is not None, (copy.name, again.error)
         assert again.result.answer == "one"
+        assert 2 <= paid + seen_by(second) <= 2 + len(held), copy.name
+        assert second.ledger.store.held() == []
+        assert second.ledger.store.responses(again.result.task_id) == []
+
+
+def test_what_a_walk_keeps_is_what_the_graph_goes_on_from(tmp_path: Path) -> None:
+    """Each checkpoint of a walk, taken up by LangGraph's loop, leads to the same end."""
+    agent = agent_of(look_then_answer, tmp_path)
+    (walked,) = agent.map(["one"], name="n")
+    assert walked.result is not None
+    kept = list(agent.graph.get_state_history({"configurable": {"thread_id": "n.0"}}))
+    assert [each.next for each in kept] == [(), ("prepare",), ("prepare",)]
+    assert [len(each.values["messages"]) for each in kept] == [4, 3, 1]
+    parents = [each.parent_config for each in kept]
+    assert parents == [each.config for each in kept[1:]] + [None]
+    for each in kept[1:]:
+        final = agent_of(look_then_answer, tmp_path).graph.invoke(None, each.config)
+        assert (final["outcome"], final["answer"]) == ("answered", "one")
+
+
+def test_tools_that_a_person_is_asked_about_are_asked_about_in_a_fan_out(tmp_path: Path) -> None:
+    agent = agent_of(look_then_answer, tmp_path, permissions=Permissions(ask=["look_up"]))
+    (waiting,) = agent.map(["one"], name="n")
+    assert waiting.result is not None
+    assert waiting.result.outcome == "cancelled"
+    assert agent.resume("n.0", Approve()).answer == "one"
+    assert seen_by(agent) == 2
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -22,6 +22,10 @@ def opened(path: Path | str) -> SqliteFile:
     return file
 
 
+def opened_again(path: Path) -> SqliteFile:
+    return SqliteFile(path, what="the book", error=StoreError)
+
+
 def notes(file: SqliteFile) -> list[str]:
     with file.read() as db:
         return [row[0] for row in db.execute("SELECT text FROM note")]
@@ -47,6 +51,26 @@ def test_failure_is_the_stores_own_error_and_the_next_transaction_works(tmp_path
     with file.write() as db:
         db.execute("INSERT INTO note VALUES ('kept')")
     assert notes(file) == ["kept"]
+
+
+def test_transaction_inside_another_is_a_part_of_it_and_undone_alone(tmp_path: Path) -> None:
+    file = opened(tmp_path / "book.db")
+    with file.write() as db:
+        db.execute("INSERT INTO note VALUES ('first')")
+        with pytest.raises(ZeroDivisionError), file.write():
+            db.execute("INSERT INTO note VALUES ('lost')")
+            raise ZeroDivisionError
+        with file.write():
+            db.execute("INSERT INTO note VALUES ('second')")
+        with file.snapshot() as same:
+            assert same.execute("SELECT count(*) FROM note").fetchone() == (2,)
+        assert notes(opened_again(tmp_path / "book.db")) == []
+    assert notes(file) == ["first", "second"]
+    with pytest.raises(ZeroDivisionError), file.write() as db:
+        with file.write():
+            db.execute("INSERT INTO note VALUES ('third')")
+        raise ZeroDivisionError
+    assert notes(file) == ["first", "second"]
 
 
 def test_threads_take_turns(tmp_path: Path) -> None:
