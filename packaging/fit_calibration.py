@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 
 from agentkit.tools.provision.embedding import Embedder, StaticEmbedding
 from agentkit.tools.provision.index import ToolIndex
-from agentkit.tools.provision.intent import intents
-from agentkit.tools.provision.retrieval import search, signals_of
+from agentkit.tools.provision.retrieval import search, signals_of, texts_of
 from agentkit.tools.provision.signals import Calibration, Signals
-from agentkit.tools.provision.words import plain, terms
+from agentkit.tools.provision.words import terms
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -78,7 +77,7 @@ def own_rows(rows: Sequence[Row], embedder: Embedder) -> list[Scored]:
     """Each row with its own functions."""
     found: list[Scored] = []
     for place, row in enumerate(rows):
-        if row.cards and plain(row.text).strip():
+        if row.cards and row.text.strip():
             needed = {name for name, _ in row.calls}
             index = ToolIndex(row.cards, embedder=embedder)
             found.append(_scored(place, index, row.text, range(len(row.cards)), needed, 1))
@@ -112,13 +111,13 @@ def _scored(
     needed: Iterable[str],
     gain: float,
 ) -> Scored:
-    at, whole = list(positions), plain(text).strip()
-    evidence = index.evidence((whole, *intents(whole)))
-    asked = dict.fromkeys(terms(whole))
+    at, (texts, files) = list(positions), texts_of(text)
+    evidence = index.evidence([*texts, *files])
+    asked = dict.fromkeys(terms(texts[0]))
     wanted = set(needed)
     return Scored(
         place=place,
-        signals=tuple(signals_of(index, evidence, whole, asked, at)),
+        signals=tuple(signals_of(index, evidence, texts[0], asked, at)),
         fits=tuple(index.cards[one].name in wanted for one in at),
         gain=gain,
     )

@@ -23,7 +23,7 @@ from agentkit.tools.provision import (
     ToolIndex,
     search,
 )
-from agentkit.tools.provision.intent import MAX_INTENTS, intents
+from agentkit.tools.provision.intent import MAX_INTENTS, deliverables, intents
 from agentkit.tools.provision.words import plain, spoken, terms
 
 FITTED = Calibration.fitted("shipped")
@@ -68,6 +68,40 @@ def test_every_part_of_a_request_finds_its_tool(index: ToolIndex) -> None:
     request = "Book a table at an Italian restaurant, play a song, and then send an e-mail to Ann"
     found = {match.name for match in search(index, request, limit=3)}
     assert found == {"book_table", "play_song", "send_email"}
+
+
+def test_a_file_to_be_written_finds_what_writes_it(index: ToolIndex) -> None:
+    """Although all the rest of the request is about something else."""
+    request = "Find flights between Rome and Oslo, compare them, and make a table in ~/trip/plan.md"
+    found = [match.name for match in search(index, request, limit=3)]
+    assert found[0] == "searchFlights"
+    assert "write_file" in found
+
+
+@pytest.mark.parametrize(
+    ("request_", "calls_for"),
+    [
+        ("Write a summary and save it to /root/notes.md.", ["create a new file"]),
+        ("Make slides about cats, saved as `./cats.pptx`", ["save powerpoint presentation"]),
+        ("Put it in ./a.csv and export it to ./b.xlsx", ["create a new file", "save excel"]),
+        ("What does /root/notes.md say?", []),
+        ("Read the report at /root/notes.md", []),
+        ("Save the whales", []),
+    ],
+)
+def test_only_files_to_be_written_are_deliverables(request_: str, calls_for: list[str]) -> None:
+    found = deliverables(request_)
+    assert len(found) == len(calls_for)
+    for text, start in zip(found, calls_for, strict=True):
+        assert text.startswith(start)
+
+
+def test_no_name_is_found_twice() -> None:
+    """Of cards of one name, as pools of several catalogues have them, the best is found."""
+    alike = [ToolCard(name="get_weather", description=t, schema={}) for t in ("a", "Weather")]
+    index = ToolIndex([*cards(), *alike])
+    names = [match.name for match in search(index, "weather of a city", limit=5)]
+    assert len(names) == len(set(names)) == 5
 
 
 def test_a_request_that_no_tool_fits_is_offered_nothing(index: ToolIndex) -> None:

@@ -9,14 +9,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from agentkit.tools.provision.index import Evidence, Scores, ToolIndex
-from agentkit.tools.provision.intent import MAX_REQUEST_CHARS, intents
+from agentkit.tools.provision.intent import MAX_REQUEST_CHARS, deliverables, intents
 from agentkit.tools.provision.signals import Calibration, Request, Signals
 from agentkit.tools.provision.words import plain, terms
 
-_LEXICAL_SHARE = 0.4
-_INTENT_SHARE = 0.3
-_GROUP_SHARE = 0.6
 _CANDIDATES = 10
+_PLACE_OF_WRITER = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """How much words, a request's best-fitting part, and a tool's group count beside its meaning.
+
+    `packaging/fit_shares.py` chose them.
+    """
+
+    lexical: float = 0.3
+    part: float = 0.5
+    group: float = 0.6
+
+
+SHARES = Shares()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +59,17 @@ def search(
 ) -> tuple[Match, ...]:
     """The tools that fit a request best, best first; none where no chance reaches the floor.
 
+    Of cards of one name the best is found.
+
     Without a calibration there is no chance and no floor, and `limit` tools are always found;
     without `floor` there are chances, and they hold nothing back.
     """
-    texts = _texts(request)
+    texts, files = texts_of(request)
     if not index.cards or not texts or limit < 1:
         return ()
-    evidence = index.evidence(texts)
-    scores = combined(index, evidence)
-    best = _best(scores, max(limit, _CANDIDATES))
+    evidence = index.evidence([*texts, *files])
+    scores = combined(index, evidence, files=len(files))
+    best = best_of(index, scores, max(limit, _CANDIDATES))
     asked = dict.fromkeys(terms(texts[0]))
     if calibration is None:
         return tuple(_match(index, evidence, at, scores, asked, None) for at in best[:limit])
@@ -90,24 +105,45 @@ def signals_of(
         )
 
 
-def combined(index: ToolIndex, evidence: Evidence) -> Scores:
+def combined(
+    index: ToolIndex, evidence: Evidence, *, files: int = 0, shares: Shares = SHARES
+) -> Scores:
     """One score a tool: meaning and words, of the whole request and of its best-fitting part.
 
     Cosines and BM25 have no scale in common, so each counts in standard deviations over the tools.
+    The last `files` rows are what a request's result is written with: the best tool for each
+    comes right behind the two best of the request.
     """
     own = np.asarray(
-        _standard(evidence.semantic) + np.float32(_LEXICAL_SHARE) * _standard(evidence.lexical),
+        _standard(evidence.semantic) + np.float32(shares.lexical) * _standard(evidence.lexical),
         np.float32,
     )
-    rows = own + np.float32(_GROUP_SHARE) * index.spread_over_groups(own)
-    if len(rows) == 1:
-        return np.asarray(rows[0], np.float32)
-    return np.asarray(rows[0] + np.float32(_INTENT_SHARE) * rows[1:].max(axis=0), np.float32)
+    rows = own + np.float32(shares.group) * index.spread_over_groups(own)
+    parts = rows[1 : len(rows) - files]
+    scores = np.array(rows[0], np.float32)
+    if len(parts):
+        scores += np.float32(shares.part) * parts.max(axis=0)
+    if files:
+        place = min(_PLACE_OF_WRITER, len(scores))
+        least = scores[_best(scores, place)[-1]]
+        for row in rows[len(rows) - files :]:
+            writer = row.argmax()
+            scores[writer] = max(scores[writer], least)
+    return scores
 
 
-def _texts(request: str) -> tuple[str, ...]:
+def texts_of(request: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The texts that a request is searched by: itself and its parts, and files to be written."""
     whole = plain(request[:MAX_REQUEST_CHARS]).strip()
-    return (whole, *intents(whole)) if whole else ()
+    return ((whole, *intents(whole)), deliverables(request)) if whole else ((), ())
+
+
+def best_of(index: ToolIndex, scores: Scores, count: int) -> Sequence[int]:
+    """Positions of the highest scores in falling order, no name twice."""
+    best: dict[str, int] = {}
+    for at in _best(scores, count * index.most_alike):
+        best.setdefault(index.cards[at].name, at)
+    return list(best.values())[:count]
 
 
 def _standard(rows: Scores) -> Scores:

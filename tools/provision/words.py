@@ -37,6 +37,19 @@ _FILE_WORDS = {
     "xlsx": "excel sheet file",
     "zip": "archive file",
 }
+BINARY_FILES = {
+    "doc": "word document",
+    "docx": "word document",
+    "jpg": "image",
+    "pdf": "pdf",
+    "png": "image",
+    "ppt": "powerpoint presentation",
+    "pptx": "powerpoint presentation",
+    "xls": "excel workbook",
+    "xlsx": "excel workbook",
+    "zip": "archive",
+}
+"""Kinds of files that no writer of text can write, by their endings."""
 _FILE = re.compile(r"[~\w./\\-]*[\w-]\.(" + "|".join(_FILE_WORDS) + r")\b", re.IGNORECASE)
 
 
