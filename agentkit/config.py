@@ -56,6 +56,7 @@ class CascadeSection(_Section):
     second_sample: bool | None = None
     hint_tokens: int | None = Field(default=None, ge=1)
     sticky_after: int | None = Field(default=None, ge=1)
+    cut_babble: bool | None = None
 
 
 class TaskSection(_Section):

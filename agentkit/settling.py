@@ -21,7 +21,9 @@ def settle_reply(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRe
         record = task.release_call(held, error="answered by the model's own cache")
     elif usage is None or (usage.total_tokens == 0 and not call.tier.is_local):
         # ChatAnthropic makes zeros of usage that did not arrive
-        record = task.forfeit_call(held, status="ok", error="the answer carried no usage")
+        was_cut = bool(message.response_metadata.get("babbled"))
+        why = "it went in circles and was cut" if was_cut else "the answer carried no usage"
+        record = task.forfeit_call(held, status="cut" if was_cut else "ok", error=why)
     else:
         record = task.settle_call(
             held,

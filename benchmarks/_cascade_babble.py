@@ -2,7 +2,8 @@
 
 The pocket model has no prose to ramble in. So the models are made on the spot by
 tests/gguf_factory.py: some write their script over and over, some a right answer of many like
-lines, one has random weights.
+lines, one has random weights. Hosted models are the loopback servers of tests/wire, reached through
+the real client libraries.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
 
+from agentkit import Agent, Cascade, chat_model
+from agentkit.budgets.tokens import count_text
 from agentkit.models.local import LocalChatModel, local_model
 from agentkit.models.local.loaded import close_engines
 from agentkit.tools.catalogue import ToolCatalogue
 from agentkit.tools.provision.toolbox import Toolbox
 from benchmarks._cascade_rows import Row, tools
 from tests.gguf_factory import random_model, scripted_model
+from tests.wire import ScriptedProvider, answer
 
 _MOST_TOKENS = 900
 _CIRCLES: Mapping[str, Sequence[str]] = {
@@ -46,6 +50,9 @@ _RIGHT: Mapping[str, Sequence[str]] = {
     ),
     "a short refrain": ("We shall overcome.\n",) * 5,
 }
+_HOSTED = ("openai:gpt-5-mini", "anthropic:claude-haiku-4-5")
+_SENTENCE = "It is as it was and so it is. "
+_HOSTED_CIRCLES = {"endless circles": _SENTENCE * 200, "30 circles that end": _SENTENCE * 30}
 _PROMPTS = (
     "Tell me about the sea.", "Once", "List the months.", "Why?", "Write a poem about rain.",
     "hello hello", "Count to ten.", "What is a ledger?", "Say it again.", "Go on.",
@@ -64,6 +71,11 @@ def babble(rows: Sequence[Row]) -> dict[str, Any]:
         "right_answers": right,
         "random_weights": random,
         "pocket": _pocket(rows),
+        "hosted": {
+            f"{name} on {label}": _hosted(label, text)
+            for label in _HOSTED
+            for name, text in _HOSTED_CIRCLES.items()
+        },
     }
 
 
@@ -106,6 +118,19 @@ def _compared(model: LocalChatModel, prompts: Sequence[str]) -> dict[str, Any]:
             not one.text.startswith(other.text) for one, other in zip(uncut, cut, strict=True)
         ),
     }
+
+
+def _hosted(label: str, text: str) -> dict[str, Any]:
+    """Of one answer, read to its end and cut: tokens that came, and what the ledger was charged."""
+    figures: dict[str, Any] = {}
+    for name, cascade in (("uncut", Cascade()), ("cut", Cascade(cut_babble=True))):
+        with ScriptedProvider(answer(text), count=count_text) as server:
+            url = server.openai_url if label.startswith("openai") else server.anthropic_url
+            model = chat_model(label, base_url=url, api_key="none", max_tokens=_MOST_TOKENS)
+            result = Agent([model], cascade=cascade).run("tell me")
+            figures[f"{name}_tokens_read"] = count_text(result.answer)
+            figures[f"{name}_usd"] = float(result.cost_usd)
+    return figures
 
 
 def _pocket(rows: Sequence[Row]) -> dict[str, int]:

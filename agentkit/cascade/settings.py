@@ -34,6 +34,9 @@ class Cascade:
     for no hints. The chances are how often those help. After `sticky_after` escalations a task
     stays on the dearer tier; those are forgiven, as often, after which it called the very tools
     that the cheaper tier had named without fault.
+
+    With `cut_babble` answers of hosted models are streamed, and cut where they go in circles, as
+    those of local models always are; what is cut is charged at its worst case.
     """
 
     calibration: Calibration | Mapping[str, Calibration] | None = None
@@ -45,6 +48,7 @@ class Cascade:
     hint_tokens: int | None = None
     hint_chance: float = 0.5
     sticky_after: int = 1
+    cut_babble: bool = False
 
     def __post_init__(self) -> None:
         """Raises ConfigError for settings that make no sense."""

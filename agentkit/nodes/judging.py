@@ -46,6 +46,11 @@ class Judging:
         """After how many escalations a task stays on the dearer tier."""
         return 1 if self.cascade is None else self.cascade.sticky_after
 
+    @property
+    def cuts_babble(self) -> bool:
+        """Whether answers of hosted models are cut where they go in circles."""
+        return self.cascade is not None and self.cascade.cut_babble
+
 
 BY_FLOOR = Judging()
 

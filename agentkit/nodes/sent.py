@@ -15,6 +15,7 @@ from agentkit.memory.allocation import WindowTooSmall
 from agentkit.memory.context import Condensed, ContextPlan
 from agentkit.memory.engine import ContextEngine
 from agentkit.memory.request import Frame
+from agentkit.models.streamed import aread_answer, read_answer
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
@@ -119,25 +120,35 @@ def senders(
     kwargs: Mapping[str, Any],
     conversation: str,
     judge: Holder | None = None,
+    *,
+    cut_babble: bool = False,
 ) -> tuple[Callable[[HeldCall, float | None], Reply], Callable[[HeldCall, float | None], Any]]:
     """What carries out a call within its span, in a thread and on an event loop.
 
-    A `judge` is told what is held for it.
+    A `judge` is told what is held for it. With `cut_babble` the answer of a hosted model is read as
+    it is written.
     """
+    reads = cut_babble and not tier.is_local
+    more = dict(tier.rules.stream_arguments) if reads else {}
 
     def arguments(held: HeldCall, seconds: float | None) -> dict[str, Any]:
-        return {**kwargs, **tier.call_arguments(held.max_output_tokens, seconds, conversation)}
+        own = tier.call_arguments(held.max_output_tokens, seconds, conversation)
+        return {**kwargs, **own, **more}
 
     def send(held: HeldCall, seconds: float | None) -> Reply:
         if judge is not None:
             judge.held = held
         with run.trace.inside_call(held):
+            if reads:
+                return read_answer(tier.model, messages, arguments(held, seconds), seconds)
             return tier.model.invoke(list(messages), **arguments(held, seconds))
 
     async def asend(held: HeldCall, seconds: float | None) -> Reply:
         if judge is not None:
             judge.held = held
         with run.trace.inside_call(held):
+            if reads:
+                return await aread_answer(tier.model, messages, arguments(held, seconds))
             return await tier.model.ainvoke(list(messages), **arguments(held, seconds))
 
     return send, asend

@@ -164,7 +164,10 @@ class _Step:
         more = attempt.messages(tier)
         judge = self._judge(tier, attempt, plan)
         native = told.arguments(kwargs)
-        send, asend = senders(run, tier, [*sent, *more], native, run.task_id, judge)
+        send, asend = senders(
+            run, tier, [*sent, *more], native, run.task_id, judge,
+            cut_babble=self.judging.cuts_babble,
+        )  # fmt: skip
         parts = run.parts(tier, plan, tools)
         call = Call(
             tier=tier,
