@@ -514,8 +514,9 @@ def test_journal_of_another_format_is_refused(server: RedisServer, tmp_path: Pat
 
 
 def test_journal_that_cannot_be_written_grants_nothing(server: RedisServer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"take \?journal= out of the address"):
-        RedisStore(f"{server.address}&journal={tmp_path / 'missing' / 'journal.db'}")
+        RedisStore(f"{server.address}&journal={tmp_path / 'file' / 'journal.db'}")
 
 
 def test_opening_by_hand_does_not_wait(
