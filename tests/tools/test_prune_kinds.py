@@ -45,6 +45,34 @@ def test_log_shows_each_template_once_with_its_count() -> None:
     assert lines[-1] in found.text.split("\n")
 
 
+def test_log_lines_that_differ_in_names_count_as_alike() -> None:
+    """What happened once is shown although thousands of lines have words of their own."""
+    rng = random.Random(5)
+    names = ["amara", "bruno", "chidi", "dalia", "edwin", "farah", "goran", "hiroko", "ingrid"]
+
+    def line(number: int) -> str:
+        if number == 700:
+            return "2026-01-01 00:00:00 INFO certificate of the gateway was replaced"
+        who, whom, where = (rng.choice(names) for _ in range(3))
+        return f"2026-01-01 00:00:00 INFO session of {who} moved from {whom} to the node {where}"
+
+    found = prune("\n".join(map(line, range(1_000))), max_tokens=120)
+    assert found.kind == "log"
+    assert "certificate of the gateway was replaced" in found.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ts=2026-11-25T00:00:07Z level=info msg=started port=80",
+        "level=warn caller=main.go:17 msg=slow",
+        "host-a 2026-11-25T00:00:07.001Z started",
+    ],
+)
+def test_lines_with_a_level_or_a_time_further_in_are_a_log(line: str) -> None:
+    assert kind_of("\n".join([line] * 5)) == "log"
+
+
 def test_log_with_too_many_templates_keeps_the_rare_trouble() -> None:
     rng = random.Random(2)
     lines = [f"10:00:00 INFO {'ab'[n % 2]}{rng.choice(_filler(50))}" for n in range(400)]

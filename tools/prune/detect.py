@@ -31,7 +31,8 @@ _LOG = re.compile(
     r"\W{0,3}(?:\d{4}[-/.]\d\d[-/.]\d\d|\d\d[-/.]\d\d[-/.]\d{2,4}|\d{6} \d{6}|\d{9,13}\b"
     r"|\d\d:\d\d:\d\d|[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d|[A-Z][a-z]{2} [A-Z][a-z]{2} +\d)"
     r"|.{0,60}\b(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL)\b"
-    r"|.{0,60}\d\d:\d\d:\d\d[.,\s\]]",
+    r"|.{0,60}\d\d:\d\d:\d\d[.,\s\]]|.{0,40}\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
+    r"|.{0,80}\b(?:level|lvl|severity)=",
 )
 _SEARCH = re.compile(
     r"(?:[\w.\-~]*[/\\])*[\w.\-]+[:-]\d+[:-]|(?:\d+[.)] )?(?:title|url|link): ", re.IGNORECASE
