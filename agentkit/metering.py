@@ -45,7 +45,7 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
     limited and the model has no price, and the provider's own error once attempts are used up.
     """
     blocking = task.ledger.store.blocking
-    if task.has_responses:
+    if task.responses.any_left:
         known: tuple[AIMessage, CallRecord] | None
         known = yield Blocking(partial(replayed, task, call), blocking)
         if known is not None:
@@ -135,7 +135,7 @@ class StreamedCall:
         if not isinstance(message, AIMessageChunk):
             raise TypeError(f"a chat model streamed a {type(message).__name__}")
         self._usage = add_usage(self._usage, message.usage_metadata)
-        if self._task.keeps_responses:
+        if self._task.responses.are_kept:
             self._message = message if self._message is None else self._message + message
         told = {**(chunk.generation_info or {}), **message.response_metadata}
         ends = told.get("finish_reason") or told.get("stop_reason")

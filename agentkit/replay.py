@@ -40,7 +40,7 @@ def fingerprint(call: Call) -> str:
 
 def kept_response(task: Task, call: Call, call_id: str, message: AIMessage) -> PaidResponse | None:
     """What is stored of an answer; None where the task keeps none."""
-    if not task.keeps_responses:
+    if not task.responses.are_kept:
         return None
     return PaidResponse(
         task_id=task.task_id,
@@ -65,9 +65,9 @@ def unpacked(stored: bytes) -> AIMessage | None:
 
 def replayed(task: Task, call: Call) -> tuple[AIMessage, CallRecord] | None:
     """The stored answer to the same request of a resumed task; each one is given once."""
-    if not task.has_responses:
+    if not task.responses.any_left:
         return None
-    kept = task.take_response(fingerprint(call))
+    kept = task.responses.take(fingerprint(call))
     if kept is None:
         return None
     message = unpacked(kept.payload)

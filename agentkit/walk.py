@@ -35,7 +35,7 @@ class Keeper:
         self, graph: Graph, saver: Checkpointer, config: RunnableConfig, task: Task
     ) -> None:
         self._task = task
-        task.hold_responses()
+        task.responses.outlast = True
         self._triggers = {name: node.triggers for name, node in graph.nodes.items()}
         self._saver = saver
         thread = config.get("configurable", {})["thread_id"]

@@ -30,6 +30,7 @@ from agentkit.budgets.extension import extended_limits
 from agentkit.budgets.heartbeat import Heartbeat
 from agentkit.budgets.holding import is_waiting
 from agentkit.budgets.journal import LOST_CALL, CallRecord, EventRecord, PaidResponse, TaskRecord
+from agentkit.budgets.landing_reserve import is_landing
 from agentkit.budgets.listener import LISTENER_SECONDS, TimedListener
 from agentkit.budgets.loss import NoticesLoss, StateLoss
 from agentkit.budgets.margin import TokenMargins
@@ -48,7 +49,7 @@ from agentkit.budgets.store import (
     denied,
 )
 from agentkit.budgets.stores import open_store
-from agentkit.budgets.task import LANDING_SUFFIX, Task, new_id
+from agentkit.budgets.task import Task, new_id
 from agentkit.budgets.usage import Usage
 
 if TYPE_CHECKING:
@@ -375,7 +376,7 @@ class Ledger:
         """Charge what a dead process of `task` left open; its answer, if stored, corrects it."""
         for reservation_id, worst, _ in self.store.held():
             own = reservation_id.startswith(f"{task.task_id}.")
-            kept = _is_landing(reservation_id) or is_purse(reservation_id)
+            kept = is_landing(reservation_id) or is_purse(reservation_id)
             if own and not kept and not is_waiting(reservation_id):
                 call = _lost_call(reservation_id, worst, task)
                 self.forfeit(reservation_id, worst, call=call)
@@ -440,10 +441,6 @@ class Ledger:
         return self.renew(reservation_id, lease_seconds=lease_seconds)
 
 
-def _is_landing(reservation_id: str) -> bool:
-    return LANDING_SUFFIX in reservation_id
-
-
 def _lost_call(reservation_id: str, worst: Amount, task: TaskRecord) -> CallRecord:
     """The record of a call whose process died before it could write one."""
     _, _, rest = reservation_id.partition(".")
@@ -454,7 +451,7 @@ def _lost_call(reservation_id: str, worst: Amount, task: TaskRecord) -> CallReco
         scope=task.scope,
         step=0,
         index=int(index) if index.isdigit() else 0,
-        purpose="landing" if _is_landing(reservation_id) else "step",
+        purpose="landing" if is_landing(reservation_id) else "step",
         status="cut",
         error=LOST_CALL,
         started_at=task.started_at,

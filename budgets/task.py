@@ -15,7 +15,7 @@ from agentkit.budgets.amount import NOTHING, UNLIMITED, Amount, Limits, amount_o
 from agentkit.budgets.budget import Budget
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.counterfactual import Savings
-from agentkit.budgets.errors import BudgetTooSmall, DeadlineExceeded
+from agentkit.budgets.errors import DeadlineExceeded
 from agentkit.budgets.event import (
     Ask,
     BudgetEvent,
@@ -37,16 +37,15 @@ from agentkit.budgets.journal import (
     PaidResponse,
     TaskRecord,
 )
+from agentkit.budgets.landing_reserve import LandingReserve
 from agentkit.budgets.listener import TimedListener
+from agentkit.budgets.paid_responses import PaidResponses
 from agentkit.budgets.purse import Purse
 from agentkit.budgets.scope import Scope
-from agentkit.budgets.store import Denial, Grant, denied
 from agentkit.budgets.usage import Usage
 
 if TYPE_CHECKING:
     from agentkit.budgets.ledger import Ledger
-
-LANDING_SUFFIX = ".landing"
 
 _LANDING_LEASE_SECONDS = 3600.0
 _LANDING_SHARE_OF_SECONDS = 0.1
@@ -84,12 +83,9 @@ class Task:
         self._started = time.monotonic()
         self._observer: Callable[[BudgetEvent], None] | None = None
         self._listener: TimedListener | None = None
-        self._landing: tuple[str, Amount] | None = None
-        self._landing_renewed = 0.0
+        self._landing: LandingReserve | None = None
         self._pending: Literal["land", "stop", "ask"] | None = None
-        self._keep_responses = keep_responses
-        self._outlasting = False
-        self._responses = list(responses)
+        self.responses = PaidResponses(responses, are_kept=keep_responses)
         self._purse = purse
         self._parent = parent
         self._subtasks: WeakSet[Task] = WeakSet()
@@ -128,29 +124,6 @@ class Task:
         """The calls that have ended, in the order they were begun."""
         with self._lock:
             return sorted(self._calls.values(), key=lambda call: call.index)
-
-    @property
-    def keeps_responses(self) -> bool:
-        """True where each paid answer is stored until the task ends."""
-        return self._keep_responses
-
-    @property
-    def has_responses(self) -> bool:
-        """True for a resumed task that has stored answers left."""
-        return bool(self._responses)
-
-    def has_response(self, fingerprint: str) -> bool:
-        """True where an answer to the request `fingerprint` is stored and not used up."""
-        with self._lock:
-            return any(response.fingerprint == fingerprint for response in self._responses)
-
-    def take_response(self, fingerprint: str) -> PaidResponse | None:
-        """The first stored answer to the request `fingerprint`, which is then used up."""
-        with self._lock:
-            for at, response in enumerate(self._responses):
-                if response.fingerprint == fingerprint:
-                    return self._responses.pop(at)
-        return None
 
     def recover_call(
         self, call_id: str, usage: Usage | None, model: str, provider: str
@@ -321,27 +294,16 @@ class Task:
         Raises BudgetTooSmall where a limit is below it, BudgetExceeded where a shared scope has
         too little left.
         """
-        answer = self._reserve_landing(worst)
-        if isinstance(answer, Denial):
-            self.ledger.announcer.breach(answer)
-            if answer.path == self.path and answer.settled == 0:
-                raise BudgetTooSmall(
-                    dimension=answer.dimension,
-                    needed=answer.asked,
-                    limit=answer.limit,
-                    scope=answer.path,
-                )
-            raise denied(answer)
-        self._landing = (answer.reservation_id, answer.worst)
-        self._landing_renewed = time.monotonic()
-        self._record = replace(self._record, landing=answer.worst._asdict())
+        seconds = max(_LANDING_LEASE_SECONDS, self._seconds or 0.0)
+        self._landing = LandingReserve(
+            self.ledger, self.task_id, self._chain, worst, seconds=seconds
+        )
+        self._record = replace(self._record, landing=self._landing.worst._asdict())
 
     def keep_landing(self) -> None:
         """Renew the lease of the landing reserve once half of it is over."""
-        held = self._landing
-        if held and time.monotonic() - self._landing_renewed > self._landing_lease() / 2:
-            self._landing_renewed = time.monotonic()
-            self.ledger.renew(held[0], lease_seconds=self._landing_lease(), dispatched=False)
+        if (reserve := self._landing) is not None:
+            reserve.keep()
 
     def hold_call(self, plan: CallPlan) -> HeldCall:
         """Hold the worst case of a call, its output clamped to what every limit allows.
@@ -387,15 +349,12 @@ class Task:
         """Turn the landing reserve into the call for the final answer; it can be used once."""
         with self._lock:
             reserve, self._landing = self._landing, None
-        if reserve is None or not self._take_over(reserve, plan):
+        output = None if reserve is None else reserve.output_for(plan)
+        if reserve is None or output is None:
             return self.hold_call(plan)
-        reservation_id, worst = reserve
         index, _ = self._next_call()
-        output = plan.affordable_output(Limits(*worst))
-        wanted = plan.wanted_output_tokens
-        output = wanted if output is None else min(wanted, output)
-        self.ledger.announcer.landing(self.path, worst)
-        return self._held(reservation_id, index, plan, worst, output)
+        self.ledger.announcer.landing(self.path, reserve.worst)
+        return self._held(reserve.reservation_id, index, plan, reserve.worst, output)
 
     def settle_call(
         self,
@@ -540,52 +499,19 @@ class Task:
         with self.ledger.together():
             self._release_landing()
             self.ledger.close_task(self, record, keep_scope=resumable)
-            if self._keep_responses and not resumable and not self._outlasting:
-                self.ledger.store.forget_responses(self.task_id)
+            if not resumable and not self.responses.outlast:
+                self.forget_responses()
         self._landing = None
         return record
 
-    def hold_responses(self) -> None:
-        """Let paid answers outlast `close`: what rests on them is stored elsewhere only after it.
-
-        `forget_responses` lets them go.
-        """
-        self._outlasting = True
-
     def forget_responses(self) -> None:
-        """What the answers were kept for is stored: a task that has ended needs them no more."""
-        if self._keep_responses and self._record.outcome is not None:
+        """Let paid answers go once the task has ended: what rests on them is stored."""
+        if self.responses.are_kept and self._record.outcome is not None:
             self.ledger.store.forget_responses(self.task_id)
 
     def _release_landing(self) -> None:
         if self._landing is not None:
-            self.ledger.release(self._landing[0])
-
-    def _reserve_landing(self, worst: Amount) -> Grant | Denial:
-        """A landing reserve that is whole: what an earlier run sent is not taken again."""
-        for run in itertools.count(1):
-            answer = self.ledger.try_reserve(
-                f"{self.task_id}{LANDING_SUFFIX}" + (f".{run}" if run > 1 else ""),
-                worst,
-                self._chain,
-                lease_seconds=self._landing_lease(),
-                dispatched=False,
-            )
-            if isinstance(answer, Denial) or (answer.state == "held" and not answer.dispatched):
-                return answer
-        raise AssertionError("unreachable: the count of runs has no end")
-
-    def _take_over(self, reserve: tuple[str, Amount], plan: CallPlan) -> bool:
-        """True where the reserve is still held and covers the call."""
-        reservation_id, worst = reserve
-        output = plan.affordable_output(Limits(*worst))
-        if output is not None and output < plan.least_output_tokens:
-            self.ledger.release(reservation_id)
-            return False
-        return self.ledger.renew(reservation_id, lease_seconds=plan.lease_seconds)
-
-    def _landing_lease(self) -> float:
-        return max(_LANDING_LEASE_SECONDS, self._seconds or 0.0)
+            self._landing.release()
 
     def _next_call(self) -> tuple[int, str]:
         with self._lock:

@@ -113,7 +113,7 @@ def queued(
         max_output_tokens=held.max_output_tokens,
         record=record.to_dict(),
         key=key,
-        keeps_response=task.keeps_responses,
+        keeps_response=task.responses.are_kept,
     )
     return Ticket(lane=lane, item=lane.collect(item, wire.body), held=held)
 

@@ -63,7 +63,7 @@ class Judge:
             return self._judged(self._open_task(task_id), material)
 
     def _judged(self, task: Task, material: str) -> Grade:
-        paid_before = task.has_responses
+        paid_before = task.responses.any_left
         model = metered(self._model, task)
         asked = [SystemMessage(_RULES.format(criteria=self._criteria)), HumanMessage(material)]
         limit: dict[str, Any] = {model.tier.rules.output_limit: _OUTPUT_TOKENS}

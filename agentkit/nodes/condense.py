@@ -53,7 +53,7 @@ def condense(sending: Sending, tiers: Sequence[Tier]) -> Work[Condensed]:
             now=run.task.ledger.clock(),
             savings=run.context.savings,
             summary_nusd=writers.price,
-            forced=writers.paid_before if run.task.has_responses else None,
+            forced=writers.paid_before if run.task.responses.any_left else None,
         ),
     )
     if rewrite is None:
@@ -92,7 +92,7 @@ class _Writers:
 
     def call(self, rewrite: Rewrite) -> Call | None:
         """The call that was paid for, or the cheapest that the task can afford."""
-        if self._sending.run.task.has_responses:
+        if self._sending.run.task.responses.any_left:
             stored = self._stored(rewrite)
             if stored is not None:
                 return stored
@@ -105,7 +105,7 @@ class _Writers:
         task = self._sending.run.task
         for writer in self._ranked(0, 0, 0):
             call = self._call(rewrite, writer)
-            if call is not None and task.has_response(fingerprint(call)):
+            if call is not None and task.responses.has(fingerprint(call)):
                 return call
         return None
 
