@@ -13,9 +13,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agentkit.errors import ConfigError
 
@@ -57,6 +57,21 @@ class CascadeSection(_Section):
     hint_tokens: int | None = Field(default=None, ge=1)
     sticky_after: int | None = Field(default=None, ge=1)
     cut_babble: bool | None = None
+
+
+class ProvisioningSection(_Section):
+    """`[provisioning]`: what `Provisioning` takes; `limit_tokens` is one number, or one a tier."""
+
+    core: tuple[str, ...] | None = None
+    limit: int | None = Field(default=None, ge=1, le=100)
+    limit_tokens: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
+    later: Literal["auto", "definitions", "deferred", "transcript", "never"] | None = None
+    together: bool | None = None
+
+    @field_validator("limit_tokens", mode="before")
+    @classmethod
+    def _one_is_all(cls, value: object) -> object:
+        return value if isinstance(value, list | tuple) else (value,)
 
 
 class TaskSection(_Section):
@@ -149,6 +164,7 @@ class Project(_Section):
     folder: Path
     agent: AgentSection = AgentSection()
     cascade: CascadeSection = CascadeSection()
+    provisioning: ProvisioningSection = ProvisioningSection()
     task: TaskSection = TaskSection()
     budget: BudgetSection = BudgetSection()
     ledger: AddressSection = AddressSection()
@@ -223,6 +239,7 @@ def _require_list(path: Path, rules: object) -> None:
 _TABLES: Mapping[str, type[_Section] | None] = {
     "agent": AgentSection,
     "cascade": CascadeSection,
+    "provisioning": ProvisioningSection,
     "task": TaskSection,
     "budget": BudgetSection,
     "ledger": AddressSection,

@@ -9,7 +9,8 @@ over MiniLM. What was fitted saw rows at even positions of the MetaTool and BFCL
 41 requests were looked at while the way to search was chosen (that a file to be written calls for
 what writes it comes from them) and were a part of the fit: read their figures as of seen rows.
 `schema_tokens_ratio` counts what ten tools and the dispatcher's two take, against all definitions
-as they are. `multi_turn` drives an agent through whole conversations. Times are of this machine
+as they are. `multi_turn` drives an agent through whole conversations. `together` is what earlier
+tasks bring: one half of a set's rows are those, the other is scored. Times are of this machine
 in this run. MiniLM's vectors are remembered between runs: the median times of `minilm` and
 `bigtool` leave them out once they are known. `--rows` takes an even sample of each set.
 
@@ -30,6 +31,7 @@ from typing import Any, Literal
 
 import numpy as np
 from _minilm import RememberedMiniLM
+from _tool_company import measured_company
 from _tool_sets import (
     BFCL,
     IRRELEVANCE,
@@ -100,6 +102,7 @@ def measured(methods: Sequence[str], rows: int) -> dict[str, Any]:
         name: measured_turns(name, rows)
         for name in ("bfcl_multi_turn_base", "bfcl_multi_turn_miss_func")
     }
+    report["together"] = measured_company(sets)
     report["scale"] = {str(size): _speed(size) for size in _SIZES}
     if minilm is not None:
         minilm.save()
@@ -355,7 +358,7 @@ def _print(report: dict[str, Any]) -> None:
                 f"complete@5 {complete['5']:.3f}  complete@10 {complete['10']:.3f}  "
                 f"tokens {row['schema_tokens_ratio']:.2%}  p50 {row['ms_p50']:.2f} ms"
             )
-    for name in ("compaction", "irrelevance", "multi_turn", "scale"):
+    for name in ("compaction", "irrelevance", "multi_turn", "together", "scale"):
         print(f"{name}: {json.dumps(report[name])}")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agentkit.budgets.ledger import Ledger
 from agentkit.budgets.price import PriceBook
 from agentkit.budgets.price_file import read_price_file
+from agentkit.cache_folder import cache_folder
 from agentkit.cli.settings import STATE_FOLDER, Settings, sqlite_file
 from agentkit.errors import ConfigError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from agentkit.cascade.settings import Cascade
     from agentkit.memory.cache import ResponseCache
     from agentkit.nodes.route import RouteSetting
+    from agentkit.tools.provision.toolbox import Provisioning
 
 WEBHOOK_VARIABLE = "AGENTKIT_WEBHOOK_URL"
 WEBHOOK_SECRET_VARIABLE = "AGENTKIT_WEBHOOK_SECRET"  # noqa: S105  the name of one
@@ -104,12 +106,30 @@ def open_agent(
             checkpoint=saver,
             route=_route(settings),
             cache=cache,
+            provisioning=provisioning_of(settings),
         )
     finally:
         if cache is not None:
             cache.close()
         if isinstance(saver, ThreadedSqliteSaver):
             saver.conn.close()
+
+
+def provisioning_of(
+    settings: Settings, *, limit: int | None = None, limit_tokens: int | None = None
+) -> Provisioning:
+    """How tools are offered: the flags given here, over the project file, over the defaults.
+
+    The index of the tools is kept in the user's cache folder.
+    """
+    from agentkit.tools.provision.toolbox import Provisioning
+
+    flags = {"limit": limit, "limit_tokens": limit_tokens}
+    given = {
+        **settings.project.provisioning.model_dump(exclude_none=True),
+        **{name: value for name, value in flags.items() if value is not None},
+    }
+    return Provisioning(**given, cache_folder=cache_folder("tools"))
 
 
 def _route(settings: Settings) -> RouteSetting | None:

@@ -8,21 +8,31 @@ import typer
 
 from agentkit.cli import options
 from agentkit.cli.screen import cell, console, emit, note, one_line, say
-from agentkit.cli.settings import Flags, read_settings
+from agentkit.cli.settings import Flags, Settings, read_settings
 from agentkit.errors import ConfigError, ExtraMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentkit.tools.provision.retrieval import Match
+    from agentkit.tools.provision.together import Together
     from agentkit.tools.provision.toolbox import Toolbox
 
 _MOST_TEXT_CHARS = 70
 _LIMIT = 10
 
-Limit = Annotated[int, typer.Option(min=1, max=100, help="How many tools at most.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, max=100, help="How many tools at most. Default: 10.")
+]
 Budget = Annotated[
-    int, typer.Option("--tool-tokens", min=0, metavar="N", help="Tokens for definitions.")
+    int | None,
+    typer.Option(
+        "--tool-tokens", min=0, metavar="N", help="Tokens for definitions. Default: 4000."
+    ),
+]
+Scope = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Whose earlier tasks count: those of its first part."),
 ]
 Text = Annotated[str, typer.Argument(metavar="REQUEST", help="What a person would ask.")]
 
@@ -34,7 +44,7 @@ def list_tools(
     json: options.Json = False,
 ) -> int:
     """List the tools with what their definitions take, as they are and compact."""
-    toolbox = _toolbox(
+    toolbox, _ = _toolbox(
         Flags(config=config, trust_config=trust_config, tools=tools or ()), json=json
     )
     found = _facts(toolbox)
@@ -61,7 +71,7 @@ def list_tools(
 
 def search(
     request: Text,
-    limit: Limit = _LIMIT,
+    limit: Limit = None,
     tools: options.Tools = None,
     config: options.Config = None,
     trust_config: options.Trust = False,
@@ -69,10 +79,10 @@ def search(
 ) -> int:
     """Show the tools that fit best, however little that is."""
     _require_text(request)
-    toolbox = _toolbox(
+    toolbox, _ = _toolbox(
         Flags(config=config, trust_config=trust_config, tools=tools or ()), json=json
     )
-    matches = _matches(toolbox, request, limit)
+    matches = _matches(toolbox, request, limit or _LIMIT, None)
     if json:
         emit([_match_facts(match) for match in matches])
     else:
@@ -82,25 +92,35 @@ def search(
 
 def explain(
     request: Text,
-    limit: Limit = _LIMIT,
-    tool_tokens: Budget = 4_000,
+    limit: Limit = None,
+    tool_tokens: Budget = None,
     tools: options.Tools = None,
+    scope: Scope = None,
+    ledger: options.LedgerAddress = None,
     config: options.Config = None,
     trust_config: options.Trust = False,
     json: options.Json = False,
 ) -> int:
-    """Show which tools a task with this request would be offered first, why, and at what price."""
+    """Show which tools a task with this request would be offered first, why, and at what price.
+
+    What the ledger's earlier tasks used together counts, as it does for an agent.
+    """
     from agentkit.tools.provision.toolbox import definition_tokens, fingerprint, name_of
 
     _require_text(request)
-    flags = Flags(config=config, trust_config=trust_config, tools=tools or ())
-    toolbox = _toolbox(flags, json=json, limit=limit, tool_tokens=tool_tokens)
-    batch = None if toolbox.offers_all else toolbox.begin(request)
+    flags = Flags(
+        config=config, trust_config=trust_config, tools=tools or (), scope=scope, ledger=ledger
+    )
+    toolbox, settings = _toolbox(flags, json=json, limit=limit, tool_tokens=tool_tokens)
+    together = None if toolbox.offers_all else _together(toolbox, settings)
+    batch = None if toolbox.offers_all else toolbox.begin(request, together=together)
     schemas = toolbox.schemas([] if batch is None else [batch])
     names = list(map(name_of, schemas))
     tokens = sum(map(definition_tokens, schemas))
-    matches = _matches(toolbox, request, limit) if batch is not None else ()
-    why = _verdict(toolbox, batch is not None and not batch["names"], tool_tokens)
+    shown = toolbox.provisioning.limit
+    matches = _matches(toolbox, request, shown, together) if batch is not None else ()
+    why = _verdict(toolbox, batch is not None and not batch["names"])
+    past = 0 if together is None else together.tasks
     if json:
         emit(
             {
@@ -110,6 +130,7 @@ def explain(
                 "tokens": tokens,
                 "tokens_of_all": toolbox.whole_tokens,
                 "hash": fingerprint(schemas),
+                "past_tasks": past,
                 "matches": [_match_facts(match) for match in matches],
             }
         )
@@ -117,6 +138,8 @@ def explain(
     say(why)
     if matches:
         _print_matches(matches, names)
+    if past:
+        say(f"{past} earlier tasks say which tools are used together")
     say(
         f"offered: {len(schemas)} definitions, {tokens:,} of {toolbox.whole_tokens:,} tokens: "
         + ", ".join(names or ["none"])
@@ -124,11 +147,14 @@ def explain(
     return 0
 
 
-def _toolbox(flags: Flags, *, json: bool, limit: int = _LIMIT, tool_tokens: int = 4_000) -> Toolbox:
+def _toolbox(
+    flags: Flags, *, json: bool, limit: int | None = None, tool_tokens: int | None = None
+) -> tuple[Toolbox, Settings]:
     """The tools that the flags or the project file name."""
+    from agentkit.cli.assembly import provisioning_of
     from agentkit.cli.tool_reference import load_tools
     from agentkit.cli.trust import require_trust
-    from agentkit.tools.provision.toolbox import Provisioning, Toolbox
+    from agentkit.tools.provision.toolbox import Toolbox
 
     settings = read_settings(flags)
     if not settings.tools:
@@ -138,10 +164,24 @@ def _toolbox(flags: Flags, *, json: bool, limit: int = _LIMIT, tool_tokens: int 
         )
     require_trust(settings, flags, ask=not json)
     catalogue = load_tools(settings.tools, settings.tool_folder)
-    return Toolbox(catalogue, Provisioning(limit=limit, limit_tokens=tool_tokens))
+    provisioning = provisioning_of(settings, limit=limit, limit_tokens=tool_tokens)
+    return Toolbox(catalogue, provisioning), settings
 
 
-def _verdict(toolbox: Toolbox, nothing: bool, tool_tokens: int) -> str:
+def _together(toolbox: Toolbox, settings: Settings) -> Together | None:
+    """What earlier tasks used together; None where there is no ledger to say so."""
+    from agentkit.cli.assembly import is_absent, open_ledger
+
+    if not toolbox.provisioning.together or is_absent(settings):
+        return None
+    from agentkit.past_tools import tools_together
+
+    with open_ledger(settings) as ledger:
+        return tools_together(ledger, settings.scope)
+
+
+def _verdict(toolbox: Toolbox, nothing: bool) -> str:
+    tool_tokens = toolbox.provisioning.tokens_of_tier(0)
     if toolbox.offers_all:
         return (
             f"all are offered as they are: {toolbox.whole_tokens:,} tokens, and {tool_tokens:,} "
@@ -155,9 +195,11 @@ def _verdict(toolbox: Toolbox, nothing: bool, tool_tokens: int) -> str:
     )
 
 
-def _matches(toolbox: Toolbox, request: str, limit: int) -> tuple[Match, ...]:
+def _matches(
+    toolbox: Toolbox, request: str, limit: int, together: Together | None
+) -> tuple[Match, ...]:
     try:
-        return toolbox.matches(request, limit=limit)
+        return toolbox.matches(request, limit=limit, together=together)
     except ModuleNotFoundError as error:
         raise ExtraMissing(what="searching tools", extra="retrieval") from error
 
@@ -197,6 +239,7 @@ def _match_facts(match: Match) -> dict[str, object]:
         "lexical": round(match.lexical, 3),
         "chance": None if match.chance is None else round(match.chance, 3),
         "shared_words": list(match.shared_words),
+        "used_with": match.used_with or None,
     }
 
 
@@ -213,10 +256,12 @@ def _print_matches(matches: Sequence[Match], offered: Sequence[str]) -> None:
             f"{match.lexical:.2f}",
             "-" if match.chance is None else f"{match.chance:.2f}",
             one_line(" ".join(match.shared_words), most_chars=_MOST_TEXT_CHARS),
+            match.used_with,
         )
         for match in matches
     ]
-    _print(("tool", "offered", "score", "meaning", "words", "chance", "in common"), rows)
+    headings = ("tool", "offered", "score", "meaning", "words", "chance", "in common", "used with")
+    _print(headings, rows)
 
 
 def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

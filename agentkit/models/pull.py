@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
+from agentkit.cache_folder import cache_folder
 from agentkit.errors import AgentError
 from agentkit.models.local.errors import ModelFileInvalid
 from agentkit.models.local.gguf_check import check_gguf
@@ -69,13 +70,8 @@ class HubFile:
 
 
 def default_folder() -> Path:
-    """The folder for models of this user: `$XDG_CACHE_HOME/agentkit/models` or `~/.cache/...`.
-
-    Like the home folder, it is a fact of the user's system and no setting of agentkit.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return base / "agentkit" / "models"
+    """The folder for models of this user: `$XDG_CACHE_HOME/agentkit/models` or `~/.cache/...`."""
+    return cache_folder("models")
 
 
 def pulled(name: str, *, folder: Path | None = None) -> Path | None:

@@ -12,6 +12,7 @@ from agentkit.models.tier import Tier
 from agentkit.nodes.condense import condense
 from agentkit.nodes.provide import provide, schemas_of
 from agentkit.nodes.sent import Sending
+from agentkit.past_tools import past_tools
 from agentkit.run import Run
 from agentkit.state import AgentState, is_request, transcript
 from agentkit.tools.provision.toolbox import Toolbox
@@ -38,7 +39,8 @@ def prepare(
         state = {**state, "request_at": _request_at(messages), "context": {}}
         update["request_at"] = state["request_at"]
     tier = tiers[state.get("tier", 0)]
-    provided = provide(state, run, tier=tier, toolbox=toolbox, system=system)
+    together = yield from past_tools(run, toolbox)
+    provided = provide(state, run, tier=tier, toolbox=toolbox, system=system, together=together)
     if notes := provided.get("messages"):
         messages = [*messages, *notes]
     state = {**state, **provided, "messages": messages}

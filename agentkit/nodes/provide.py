@@ -12,6 +12,7 @@ from agentkit.run import Run
 from agentkit.state import AgentState, is_request, note_of, transcript
 from agentkit.tools.catalogue import Schema
 from agentkit.tools.provision.placing import Place, place
+from agentkit.tools.provision.together import Together
 from agentkit.tools.provision.toolbox import Batch, Toolbox, name_of
 
 _MOST_ERROR_CHARS = 200
@@ -20,9 +21,18 @@ _ARGUMENTS = "invalid arguments"
 
 
 def provide(
-    state: AgentState, run: Run, *, tier: Tier, toolbox: Toolbox, system: BaseMessage | None
+    state: AgentState,
+    run: Run,
+    *,
+    tier: Tier,
+    toolbox: Toolbox,
+    system: BaseMessage | None,
+    together: Together | None = None,
 ) -> AgentState:
-    """The update that adds the tools which this step calls for; empty where it calls for none."""
+    """The update that adds the tools which this step calls for; empty where it calls for none.
+
+    What earlier tasks used `together` raises each other.
+    """
     if toolbox.offers_all:
         return {}
     messages = transcript(state)
@@ -30,9 +40,9 @@ def provide(
     if not offered:
         used = _used(messages, toolbox)
         request = messages[state.get("request_at", 0)].text
-        return {"offered": [toolbox.begin(request, used=used)]}
+        return {"offered": [toolbox.begin(request, used=used, together=together)]}
     found = _found(state, tier, toolbox)
-    names = found or toolbox.later(offered, _needs(state))
+    names = found or toolbox.later(offered, _needs(state), together=together)
     if not names:
         return {}
     where = _place(state, run, tier, toolbox, system, names, searched=bool(found))

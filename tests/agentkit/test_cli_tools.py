@@ -110,3 +110,58 @@ def test_bad_input_is_named(
 ) -> None:
     assert main(["tools", *arguments]) == 2
     assert told_of in capsys.readouterr().err
+
+
+def test_the_project_file_says_how_tools_are_offered(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "agentkit.toml").write_text(
+        '[agent]\ntools = ["toolshed:many"]\n\n'
+        '[provisioning]\ncore = ["share_music"]\nlimit = 2\nlimit_tokens = 900\nlater = "never"\n'
+    )
+    found = told(capsys, "explain", "export the invoice of March", "--trust-config")
+    assert "share_music" in found["offered"]
+    assert len(found["offered"]) == 3
+    more = told(capsys, "explain", "export the invoice", "--trust-config", "--limit", "5")
+    assert len(more["offered"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("line", "told_of"),
+    [
+        ('core = ["sing"]', "sing"),
+        ("limit = 0", "limit"),
+        ("limit_tokens = [900, -1]", "limit_tokens"),
+        ('later = "soon"', "later"),
+        ("tokens = 900", "limit_tokens"),
+    ],
+)
+def test_what_the_project_file_cannot_mean_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], line: str, told_of: str
+) -> None:
+    (folder / "agentkit.toml").write_text(
+        f'[agent]\ntools = ["toolshed:many"]\n\n[provisioning]\n{line}\n'
+    )
+    assert main(["tools", "explain", "export the invoice", "--trust-config"]) in (1, 2)
+    assert told_of in capsys.readouterr().err
+
+
+def test_the_index_is_kept_between_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = ("explain", "export the invoice", "--tools", "toolshed:many", "--tool-tokens", "900")
+    first = told(capsys, *asked)
+    (kept,) = (tmp_path / "cache" / "agentkit" / "tools").glob("tools-*.npz")
+    made_at = kept.stat().st_ino
+    assert told(capsys, *asked) == first
+    assert kept.stat().st_ino == made_at
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    asked = ("explain", "export the invoice", "--tools", "toolshed:many", "--tool-tokens", "900")
+    assert "export_invoice" in told(capsys, *asked)["offered"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentkit.tools.provision.offer import Offer, Provisioner
     from agentkit.tools.provision.retrieval import Match, search
     from agentkit.tools.provision.signals import Calibration
+    from agentkit.tools.provision.together import Together
     from agentkit.tools.provision.toolbox import Batch, Provisioning, Toolbox
 
 _EXTRA = ("bm25s", "numpy", "snowballstemmer")
@@ -30,6 +31,7 @@ _HOMES = {
     "Provisioner": "offer",
     "Provisioning": "toolbox",
     "StaticEmbedding": "embedding",
+    "Together": "together",
     "ToolCard": "index",
     "ToolIndex": "index",
     "Toolbox": "toolbox",
@@ -49,6 +51,7 @@ __all__ = [
     "Provisioner",
     "Provisioning",
     "StaticEmbedding",
+    "Together",
     "ToolCard",
     "ToolIndex",
     "Toolbox",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -34,6 +35,7 @@ Scores = NDArray[np.float32]
 _VERSION = "2"  # of what is indexed and how: an index cached by another version is made anew
 _MAX_ARGUMENTS = 24
 _DIGEST_BYTES = 32
+_MOST_KEPT = 32
 _MAX_DESCRIPTION_CHARS = 1_200
 _MAX_ARGUMENT_CHARS = 160
 _BLOCK_CARDS = 128
@@ -117,6 +119,11 @@ class ToolIndex:
         return max(Counter(card.name for card in self.cards).values(), default=1)
 
     @functools.cached_property
+    def places(self) -> Mapping[str, int]:
+        """The position of the first card of each name."""
+        return {card.name: at for at, card in reversed(list(enumerate(self.cards)))}
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of everything indexed and of the embedder."""
         digest = hashlib.blake2b(digest_size=16)
@@ -175,7 +182,7 @@ class ToolIndex:
             return stored
         built = Lexical.of([_card_terms(card) for card in self._distinct]), self._embed_cards()
         if path is not None:
-            _write(path, *built)
+            _keep(path, *built)
         return built
 
     def _embed_cards(self) -> Vectors:
@@ -236,6 +243,17 @@ def _card_terms(card: ToolCard) -> list[str]:
     return terms(f"{name} {name} {card.description} {_arguments(card)} {spoken(card.group)}")
 
 
+def _keep(path: Path, lexical: Lexical, vectors: Vectors) -> None:
+    """Write the index, and let go of those that nobody has used for longest."""
+    try:
+        _write(path, lexical, vectors)
+        kept = sorted(path.parent.glob("tools-*.npz"), key=lambda each: each.stat().st_mtime)
+        for old in kept[:-_MOST_KEPT]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("index of tools cannot be kept at %s: %s", path, error.strerror)
+
+
 def _write(path: Path, lexical: Lexical, vectors: Vectors) -> None:
     """Whole or not at all: another process may read or write the same index."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -258,6 +276,8 @@ def _read(path: Path, cards: int) -> tuple[Lexical, Vectors] | None:
             stored: dict[str, NDArray[np.generic]] = {name: archive[name] for name in archive.files}
         vectors = np.asarray(stored["vectors"], np.float32)
         if len(vectors) == cards:
+            with contextlib.suppress(OSError):  # a folder that can only be read serves as well
+                os.utime(path)
             return Lexical.from_arrays(stored, cards), vectors
     except FileNotFoundError:
         return None

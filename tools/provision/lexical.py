@@ -20,6 +20,7 @@ class _BM25(Protocol):
 
     vocab_dict: dict[str, int]
     scores: dict[str, NDArray[np.generic] | int]
+    nonoccurrence_array: NDArray[np.generic] | None
 
     def index(self, corpus: Sequence[Sequence[str]], *, show_progress: bool) -> None: ...
 
@@ -48,6 +49,7 @@ class Lexical:
         bm25.vocab_dict = {word: int(number) for number, word in enumerate(words)}
         bm25.scores = {name: stored[name] for name in _ARRAYS}
         bm25.scores["num_docs"] = max(documents, 1)
+        bm25.nonoccurrence_array = None  # as `index` leaves it for this kind of BM25
         if len(stored["indptr"]) <= len(words) - 1:
             raise ValueError("fewer words are indexed than named")
         return cls(bm25, documents)

@@ -18,6 +18,7 @@ from agentkit.tools.provision.compaction import CompactTool, compact_all
 from agentkit.tools.provision.index import ToolIndex
 from agentkit.tools.provision.retrieval import Match, search
 from agentkit.tools.provision.signals import Calibration
+from agentkit.tools.provision.together import Together
 
 if TYPE_CHECKING:
     from agentkit.tools.catalogue import Schema
@@ -110,18 +111,28 @@ class Provisioner:
         return self._tokens[name]
 
     def matches(
-        self, request: str, *, limit: int | None = None, floor: bool = True
+        self,
+        request: str,
+        *,
+        limit: int | None = None,
+        floor: bool = True,
+        together: Together | None = None,
     ) -> tuple[Match, ...]:
-        """The tools that a request calls for, best first; `floor` holds weak ones back."""
+        """The tools that a request calls for, best first; `floor` holds weak ones back, and what
+        earlier tasks used `together` raises each other.
+        """
         return search(
             self._index,
             request,
             limit=self._limit if limit is None else limit,
             calibration=self._calibration,
             floor=floor,
+            together=together,
         )
 
-    def offer(self, request: str, *, already: Sequence[str] = ()) -> Offer:
+    def offer(
+        self, request: str, *, already: Sequence[str] = (), together: Together | None = None
+    ) -> Offer:
         """The core, `already`, then what the request calls for and is not yet there.
 
         Tools added together stand in the catalogue's order, so that equal sets are sent equally.
@@ -131,7 +142,7 @@ class Provisioner:
         tokens = sum(map(self.tokens_of, standing))
         added: list[Match] = []
         left_out: list[str] = []
-        for match in self.matches(request):
+        for match in self.matches(request, together=together):
             if match.name in standing or any(match.name == other.name for other in added):
                 continue
             cost = self.tokens_of(match.name)

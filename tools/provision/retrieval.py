@@ -11,10 +11,14 @@ import numpy as np
 from agentkit.tools.provision.index import Evidence, Scores, ToolIndex
 from agentkit.tools.provision.intent import MAX_REQUEST_CHARS, deliverables, intents
 from agentkit.tools.provision.signals import Calibration, Request, Signals
+from agentkit.tools.provision.together import Together
 from agentkit.tools.provision.words import plain, terms
 
 _CANDIDATES = 10
 _PLACE_OF_WRITER = 2
+_COMPANY = 2.0
+"""Standard deviations that a tool rises by which all tasks used along with one of the best."""
+_COMPANIED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,8 @@ class Match:
 
     `chance` is the calibrated probability, 0 to 1, that a request this close to a tool calls for
     it; None where the embedding has no calibration. Why: `semantic` is the cosine with the whole
-    request, `lexical` its BM25, `shared_words` the stems that both have.
+    request, `lexical` its BM25, `shared_words` the stems that both have, `used_with` the better
+    match that earlier tasks used it with, where that raised it.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Match:
     semantic: float
     lexical: float
     shared_words: tuple[str, ...]
+    used_with: str = ""
 
 
 def search(
@@ -56,10 +62,12 @@ def search(
     limit: int = 10,
     calibration: Calibration | None = None,
     floor: bool = True,
+    together: Together | None = None,
 ) -> tuple[Match, ...]:
     """The tools that fit a request best, best first; none where no chance reaches the floor.
 
-    Of cards of one name the best is found.
+    Of cards of one name the best is found. What earlier tasks used `together` with the three best
+    is raised.
 
     Without a calibration there is no chance and no floor, and `limit` tools are always found;
     without `floor` there are chances, and they hold nothing back.
@@ -69,17 +77,20 @@ def search(
         return ()
     evidence = index.evidence([*texts, *files])
     scores = combined(index, evidence, files=len(files))
+    company = {} if together is None else _raised(index, scores, together)
     best = best_of(index, scores, max(limit, _CANDIDATES))
     asked = dict.fromkeys(terms(texts[0]))
     if calibration is None:
-        return tuple(_match(index, evidence, at, scores, asked, None) for at in best[:limit])
+        return tuple(
+            _match(index, evidence, at, scores, asked, None, company) for at in best[:limit]
+        )
     chances = [
         calibration.chance(found) for found in signals_of(index, evidence, texts[0], asked, best)
     ]
     if floor and calibration.holds_back(chances[:_CANDIDATES]):
         return ()
     return tuple(
-        _match(index, evidence, at, scores, asked, chance)
+        _match(index, evidence, at, scores, asked, chance, company)
         for at, chance in zip(best[:limit], chances, strict=False)
     )
 
@@ -132,6 +143,20 @@ def combined(
     return scores
 
 
+def _raised(index: ToolIndex, scores: Scores, together: Together) -> dict[int, str]:
+    """Raises, in place, what goes along with the best; the positions raised, and by which tool."""
+    rises: dict[int, tuple[float, str]] = {}
+    for at in best_of(index, scores, _COMPANIED):
+        name = index.cards[at].name
+        for other, share in together.companions(name).items():
+            place = index.places.get(other)
+            if place is not None and share > rises.get(place, (0.0, ""))[0]:
+                rises[place] = (share, name)
+    for place, (share, _) in rises.items():
+        scores[place] += np.float32(_COMPANY * share)
+    return {place: name for place, (_, name) in rises.items()}
+
+
 def texts_of(request: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The texts that a request is searched by: itself and its parts, and files to be written."""
     whole = plain(request[:MAX_REQUEST_CHARS]).strip()
@@ -168,6 +193,7 @@ def _match(
     scores: Scores,
     asked: Iterable[str],
     chance: float | None,
+    company: Mapping[int, str],
 ) -> Match:
     words = index.words(at)
     return Match(
@@ -177,4 +203,5 @@ def _match(
         semantic=float(evidence.semantic[0, at]),
         lexical=float(evidence.lexical[0, at]),
         shared_words=tuple(word for word in asked if word in words),
+        used_with=company.get(at, ""),
     )

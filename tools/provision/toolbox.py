@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from agentkit.tools.provision.placing import Place
     from agentkit.tools.provision.retrieval import Match
     from agentkit.tools.provision.signals import Calibration
+    from agentkit.tools.provision.together import Together
 
 Later = Literal["auto", "definitions", "deferred", "transcript", "never"]
 
@@ -64,7 +65,8 @@ class Provisioning:
     costs less, "deferred" the end of the transcript, in the provider's own way where it has one,
     "transcript" the same in words, "never" leaves them and the two tools of the dispatcher out.
     Without `embedding` the shipped one is used; with another one nothing is ever held back, unless
-    it comes with a `calibration` of its own.
+    it comes with a `calibration` of its own. With `together` an agent's earlier tasks count: tools
+    that they used together raise each other.
     """
 
     core: Sequence[str] = ()
@@ -73,6 +75,7 @@ class Provisioning:
     later: Later = "auto"
     embedding: Embedder | Embeddings | None = None
     calibration: Calibration | Literal["fitted"] | None = "fitted"
+    together: bool = True
     cache_folder: Path | None = None
 
     def tokens_of_tier(self, index: int) -> int:
@@ -128,23 +131,29 @@ class Toolbox:
         """Whether tools described in the transcript can be called."""
         return self._dispatcher is not None
 
-    def begin(self, request: str, *, used: Sequence[str] = ()) -> Batch:
+    def begin(
+        self, request: str, *, used: Sequence[str] = (), together: Together | None = None
+    ) -> Batch:
         """The first batch of a task; `used` are tools that its transcript already calls."""
         standing = [*self.provisioning.core, *(name for name in used if name in self._real)]
-        offer = self._ready().offer(request, already=standing)
+        offer = self._ready().offer(request, already=standing, together=together)
         names = [*standing, *(match.name for match in offer.added)]
         return {"names": list(dict.fromkeys(names)), "place": "definitions"}
 
-    def matches(self, request: str, *, limit: int, floor: bool = False) -> tuple[Match, ...]:
+    def matches(
+        self, request: str, *, limit: int, floor: bool = False, together: Together | None = None
+    ) -> tuple[Match, ...]:
         """The tools that fit a request best, best first, with why; `floor` holds weak ones back."""
-        return self._ready().matches(request, limit=limit, floor=floor)
+        return self._ready().matches(request, limit=limit, floor=floor, together=together)
 
     def compact_tokens(self) -> dict[str, int]:
         """What each tool's compact definition takes, by name."""
         ready = self._ready()
         return {name: ready.tokens_of(name) for name in self._real.names}
 
-    def later(self, offered: Sequence[Batch], needs: Sequence[str]) -> list[str]:
+    def later(
+        self, offered: Sequence[Batch], needs: Sequence[str], *, together: Together | None = None
+    ) -> list[str]:
         """Tools that a step calls for beyond those offered, best first; few, and often none.
 
         The first of the `needs` brings the most.
@@ -155,7 +164,8 @@ class Toolbox:
             return found
         for need, limit in zip(needs, _LATER_LIMITS, strict=False):
             if need.strip():
-                matches = self._ready().matches(need, limit=limit + len(known) + len(found))
+                most = limit + len(known) + len(found)
+                matches = self._ready().matches(need, limit=most, together=together)
                 new = (match.name for match in matches if match.name not in known)
                 found += [name for name in new if name not in found][:limit]
         return found
