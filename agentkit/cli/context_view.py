@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from agentkit.budgets.price import PriceBook
 
 _PARTS: tuple[Component, ...] = ("system", "tools", "summary", "history", "observations", "user")
+_ALIKE = 0.25
+"""Counts that differ by less, as a share of what was reported, need no word."""
 _TOLD = ("context_rewritten", "summary_failed", "cache_missed")
 
 
@@ -49,6 +51,8 @@ def print_context(facts: dict[str, Any]) -> None:
         out.print(cell(one_line(_heading(call), most_chars=200)))
         if call["parts"]:
             out.print(_table(call["parts"]))
+            if (note := _count_note(call)) is not None:
+                out.print(cell(note))
     for part in facts["left_out"]:
         out.print(
             cell(
@@ -106,6 +110,18 @@ def _heading(call: dict[str, Any]) -> str:
     return (
         f"{call['purpose']} to {call['model']}: {call['input_tokens']:,} tokens in, "
         f"{call['cache_read_tokens']:,} of them from the cache, {cost}"
+    )
+
+
+def _count_note(call: dict[str, Any]) -> str | None:
+    """Why the parts add up to something else than the model reported, where it is much."""
+    counted = sum(part["tokens"] for part in call["parts"].values())
+    reported = call["input_tokens"]
+    if not reported or abs(counted - reported) <= _ALIKE * reported:
+        return None
+    return (
+        f"the parts are counted before they are sent, {counted:,} in all; "
+        f"{call['model']} has its own form for them, of {reported:,}"
     )
 
 

@@ -213,3 +213,21 @@ def test_show_steps_tells_which_tools_were_offered_and_used(
     assert "step 1: offered no tools; used none" in lines
     assert main(["show", "ccc3", "--ledger", ADDRESS]) == 0
     assert "offered" not in capsys.readouterr().out
+
+
+def test_show_context_says_where_a_model_has_its_own_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    book = Ledger(ADDRESS)
+    task = book.open_task(task_id="own1")
+    parts = {"tools": 70, "user": 10}
+    for usage in (Usage(input_tokens=20), Usage(input_tokens=78)):
+        held = task.hold_call(dataclasses.replace(_plan(), components=parts))
+        task.settle_call(held, usage)
+    task.close("answered")
+    book.close()
+    assert main(["show", "own1", "--ledger", ADDRESS, "--context", "1"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("has its own form for them, of 20") == 1
+    assert "of 78" not in told
