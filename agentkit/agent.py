@@ -19,6 +19,7 @@ from agentkit.budgets.budget import Budget
 from agentkit.budgets.event import BudgetEvent, Decision
 from agentkit.budgets.ledger import DEFAULT_SCOPE, Ledger, OnLostCall
 from agentkit.budgets.task import Task, new_id
+from agentkit.budgets.tokens import count_text
 from agentkit.cascade.settings import Cascade
 from agentkit.checkpoint import (
     Checkpointer,
@@ -30,6 +31,7 @@ from agentkit.consent import Approve, Refuse, as_consent_json
 from agentkit.errors import ConfigError, NotResumable
 from agentkit.fanout import amap_requests, map_requests
 from agentkit.graph import Graph, Work, build_graph, nodes_of
+from agentkit.memory.allocation import AllotmentExceeded
 from agentkit.memory.cache import ResponseCache
 from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, tier_of
@@ -119,6 +121,7 @@ class Agent:
                 f"no_progress_after={no_progress_after}; use {_LEAST_ROUNDS} or more rounds, or "
                 "None to let a task go in circles"
             )
+        _require_allotted(context, system)
         self.name = name
         self.budget = budget or Budget()
         self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
@@ -132,6 +135,7 @@ class Agent:
             provisioning,
             withheld=withheld,
             recall=None if self._observer is None else self._observer.recall,
+            allotted_tokens=context.allocation.tools,
         )
         self._tool_results = results_of(tool_results, self.catalogue)
         self._check = check
@@ -537,3 +541,13 @@ class Agent:
 
 def _inputs(request: str, run: Run) -> AgentState:
     return {"messages": [HumanMessage(request)], **fresh(run.task_id)}
+
+
+def _require_allotted(context: Context, system: str) -> None:
+    """Raises ConfigError where the system text takes more than is allotted to it."""
+    if context.allocation.system is None:
+        return
+    try:
+        context.allocation.require("system", count_text(system))
+    except AllotmentExceeded as error:
+        raise ConfigError(str(error)) from error

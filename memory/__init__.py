@@ -6,7 +6,7 @@
 ['hi']
 """
 
-from agentkit.memory.allocation import Allocation, WindowTooSmall
+from agentkit.memory.allocation import Allocation, AllotmentExceeded, WindowTooSmall
 from agentkit.memory.breakpoints import Breakpoint, Place, Placement, moving_breakpoints
 from agentkit.memory.cache_rules import CacheRules, cache_rules
 from agentkit.memory.context import Condensed, Context, ContextPlan, LeftOut, Rewrite
@@ -29,6 +29,7 @@ from agentkit.memory.tokens import MessageCounter
 
 __all__ = [
     "Allocation",
+    "AllotmentExceeded",
     "Breakpoint",
     "CacheRules",
     "CallsLeft",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage
 
@@ -31,12 +31,33 @@ class WindowTooSmall(ValueError):
         self.limit_tokens = limit_tokens
 
 
+class AllotmentExceeded(ValueError):
+    """A part that cannot be cut takes more than is allotted to it; nothing was sent."""
+
+    def __init__(self, part: Literal["system", "tools"], *, tokens: int, limit_tokens: int) -> None:
+        told, way = _WHOLE_PARTS[part]
+        super().__init__(
+            f"{told} {tokens:,} tokens, and {limit_tokens:,} are allotted; {way}, or raise "
+            f"Allocation({part}=...)"
+        )
+        self.part = part
+        self.tokens = tokens
+        self.limit_tokens = limit_tokens
+
+
+_WHOLE_PARTS = {
+    "system": ("the system texts take", "shorten them"),
+    "tools": ("the definitions of the tools take", "offer fewer tools"),
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Allocation:
     """The most tokens of each part of a request; None is what the others leave.
 
     `recent` is what stays verbatim when history is rewritten, `observation` bounds a single one,
-    `reply` is kept free for the answer. `system` and `tools` cannot be cut: passing them is told.
+    `reply` is kept free for the answer. `system` and `tools` cannot be cut: a request that passes
+    them is refused with AllotmentExceeded, and an agent offers no more tools than `tools` hold.
     Where the whole limit is small, `summary` and `recent` shrink with it.
     """
 
@@ -52,6 +73,12 @@ class Allocation:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidLimit(f"an allocation of {value} tokens for {name}; use 1 or more")
+
+    def require(self, part: Literal["system", "tools"], tokens: int) -> None:
+        """Raises AllotmentExceeded where a part that is sent whole takes more than its share."""
+        limit = self.system if part == "system" else self.tools
+        if limit is not None and tokens > limit:
+            raise AllotmentExceeded(part, tokens=tokens, limit_tokens=limit)
 
     def summary_tokens(self, room: int | None) -> int:
         """The most for a summary where `room` tokens are left beside system and tools."""

@@ -105,10 +105,14 @@ class ContextEngine:
         """The request for the next call: it fits, and every provider takes it.
 
         `now` (Unix seconds) lets an hour's lifetime be chosen where pauses are long.
-        Raises WindowTooSmall where `frame.limit_tokens` is below the shortest form of it.
+        Raises WindowTooSmall where `frame.limit_tokens` is below the shortest form of it, and
+        AllotmentExceeded where system texts or tools take more than is allotted to them.
         """
         self._requests.transcript.update(messages)
-        request = self._requests.request(self._requests.view(condensed, frame), frame)
+        view = self._requests.view(condensed, frame)
+        self.policy.allocation.require("system", self._requests.counter.messages(view.system))
+        self.policy.allocation.require("tools", frame.tools_tokens)
+        request = self._requests.request(view, frame)
         reused = self._spending.reused(request.messages, frame.tools_key)
         ttl = self._spending.ttl(request.tokens, now=now)
         placement = Placement(

@@ -12,6 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from agentkit.budgets.errors import BudgetError
 from agentkit.budgets.price import CacheWrite
 from agentkit.effects import Blocking, Work
+from agentkit.errors import PromptTooLong
+from agentkit.memory.allocation import AllotmentExceeded
 from agentkit.memory.context import DOES_NOT_FIT, Condensed, ContextPlan, Rewrite
 from agentkit.memory.engine import Moment
 from agentkit.memory.summary import Summary, instruction
@@ -133,7 +135,10 @@ class _Writers:
     def _call(self, rewrite: Rewrite, writer: Writer) -> Call | None:
         """None where the request could not hold all that is to be summarized."""
         if self._plan is None:
-            self._plan = self._sending.plan(allotted=False)
+            try:
+                self._plan = self._sending.plan(allotted=False)
+            except (PromptTooLong, AllotmentExceeded):  # the step itself will say so
+                return None
         plan = self._plan
         if plan.shortened or any(part.why == DOES_NOT_FIT for part in plan.left_out):
             return None

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from agentkit.budgets.call_plan import HeldCall
 from agentkit.effects import Reply
 from agentkit.errors import PromptTooLong
-from agentkit.memory.allocation import WindowTooSmall
+from agentkit.memory.allocation import AllotmentExceeded, WindowTooSmall
 from agentkit.memory.context import Condensed, ContextPlan
 from agentkit.memory.engine import ContextEngine
 from agentkit.memory.request import Frame
@@ -58,13 +58,17 @@ class Sending:
         room = context.room_tokens(self.tier)
         if self.tier.exact_count is None or room is None:
             return frame
-        plan = self.engine.plan(transcript(self.state), self.condensed, frame)
+        try:
+            plan = self.engine.plan(transcript(self.state), self.condensed, frame)
+        except (WindowTooSmall, AllotmentExceeded):  # the plan of the step says so
+            return frame
         exact = self.tier.count(plan.messages, self.tools)
         limit = plan.input_tokens * room // max(exact, 1)
         return replace(frame, limit_tokens=max(1, min(limit, frame.limit_tokens or limit)))
 
     def plan(self, *, allotted: bool = True) -> ContextPlan:
-        """The request; raises PromptTooLong where it fits only with the task itself cut short.
+        """The request; raises PromptTooLong where it fits only with the task itself cut short, and
+        AllotmentExceeded where system texts or tools take more than is allotted to them.
 
         Without the step's allotment it takes what the window holds.
         """

@@ -43,6 +43,7 @@ _LATER_LIMITS = (5, 2)
 _FOUND_LIMIT = 5
 _REMEMBERED = 256
 _WINDOW_SHARE = 0.25
+_WRAPPING_TOKENS = 12
 _NEEDS = ("numpy", "bm25s", "snowballstemmer")
 
 _log = logging.getLogger(__name__)
@@ -95,9 +96,11 @@ class Toolbox:
         *,
         withheld: Collection[str] = (),
         recall: ToolSpec | None = None,
+        allotted_tokens: int | None = None,
     ) -> None:
         """`withheld` names tools that are known but never offered or found; `recall` can be called
-        at any time, and is offered where a step says so.
+        at any time, and is offered where a step says so. `allotted_tokens` bound the definitions of
+        every step, with those of our own tools, but for the core.
 
         Raises InvalidTool where the core names a tool that cannot be offered.
         """
@@ -115,6 +118,8 @@ class Toolbox:
         self._real = catalogue
         self._whole = catalogue.openai_schemas()
         self.whole_tokens = sum(map(definition_tokens, self._whole))
+        self._allotted = allotted_tokens
+        self._allot([] if recall is None else [recall])
         self.offers_all = self._fits() or not _can_search(len(catalogue))
         self._dispatcher = (
             None
@@ -122,9 +127,9 @@ class Toolbox:
             else Dispatcher.beside(self.catalogue, self._found)
         )
         if self._dispatcher is not None:
-            self.catalogue = ToolCatalogue(
-                [*self.catalogue, self._dispatcher.find, self._dispatcher.call]
-            )
+            own = (self._dispatcher.find, self._dispatcher.call)
+            self.catalogue = ToolCatalogue([*self.catalogue, *own])
+            self._allot(own)
 
     @property
     def can_call_later(self) -> bool:
@@ -266,6 +271,9 @@ class Toolbox:
                 is_core = tool.original_name in self.provisioning.core
                 if tool.original_name in kept or (used + tokens > limit and not is_core):
                     continue
+                so_far = [each.openai_schema for each in (*kept.values(), *added, tool)]
+                if not is_core and not self._are_allotted(so_far):
+                    continue
                 added.append(tool)
                 used += tokens
             added.sort(key=lambda tool: places[tool.original_name])
@@ -287,7 +295,19 @@ class Toolbox:
 
     def _fits(self) -> bool:
         few = len(self._whole) <= _MOST_IN_A_REQUEST
-        return few and self.whole_tokens <= self.provisioning.tokens_of_tier(0)
+        fits = self.whole_tokens <= self.provisioning.tokens_of_tier(0)
+        return few and fits and self._are_allotted(self._whole)
+
+    def _allot(self, own: Sequence[ToolSpec]) -> None:
+        """Takes our own tools off what is allotted."""
+        if self._allotted is not None:
+            self._allotted -= sum(_sent_tokens(spec.openai_schema) for spec in own)
+
+    def _are_allotted(self, schemas: Sequence[Schema]) -> bool:
+        """Whether definitions fit what is allotted beside our own tools."""
+        if self._allotted is None:
+            return True
+        return _WRAPPING_TOKENS + sum(map(_sent_tokens, schemas)) <= self._allotted
 
     def _require_known(self, catalogue: ToolCatalogue) -> None:
         missing = [name for name in self.provisioning.core if name not in catalogue]
@@ -341,6 +361,11 @@ def fingerprint(schemas: Sequence[Mapping[str, object]]) -> str:
     """A hash that changes only where what is sent does."""
     sent = json.dumps(list(schemas), ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(sent.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _sent_tokens(schema: Mapping[str, object]) -> int:
+    """The most that a definition is counted as in a request."""
+    return count_text(json.dumps(schema, ensure_ascii=False)) + 2
 
 
 def definition_tokens(schema: Mapping[str, object]) -> int:
