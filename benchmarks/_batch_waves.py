@@ -45,9 +45,14 @@ def look_up(number: int) -> str:
 def several_steps(request: WireRequest) -> Reply:
     """`task 3: 4 steps` calls a tool three times, and then answers."""
     asked = next(message.text for message in request.messages if message.role == "user")
-    if request.tool_turns < int(asked.split()[-2]) - 1:
+    if request.tool_turns < steps_of(asked) - 1:
         return Reply(tool_calls=[("look_up", {"number": request.tool_turns})])
     return Reply(text=f"{asked} done after {request.messages[-1].text}")
+
+
+def steps_of(request: str) -> int:
+    """How many calls of a model a task takes."""
+    return int(request.split()[-2])
 
 
 def requests_of(tasks: int) -> list[str]:
@@ -61,7 +66,7 @@ def waves_runs(wire: str, tasks: int, *, wait_seconds: float = 600.0) -> list[Wa
     """Waves against live runs, and waves for which every batch would be late."""
     requests = requests_of(tasks)
     with ScriptedProvider(several_steps, keep_requests=1) as provider:
-        expected = asyncio.run(_live(_agent(provider, Ledger(), wire), requests))
+        expected = asyncio.run(_live(agent_of(provider.anthropic_url, Ledger(), wire), requests))
         live_nusd = provider.bill.cost_nusd
     answers = [mapped.result.answer for mapped in expected if mapped.result is not None]
     whole = replace(QUICK, most_requests=1_000, most_age_seconds=60.0)
@@ -74,7 +79,7 @@ def waves_runs(wire: str, tasks: int, *, wait_seconds: float = 600.0) -> list[Wa
     for setting, rules, policy, wait in settings:
         with ScriptedProvider(several_steps, keep_requests=1, batches=rules) as provider:
             ledger = Ledger()
-            waves = Waves(_agent(provider, ledger, wire), wait=wait, policy=policy)
+            waves = Waves(agent_of(provider.anthropic_url, ledger, wire), wait=wait, policy=policy)
             started = time.time()
             results = waves.run(requests)
             ends = [
@@ -110,10 +115,12 @@ async def _live(agent: Agent, requests: list[str]) -> list[Mapped]:
     return sorted(results, key=lambda mapped: mapped.index)
 
 
-def _agent(provider: ScriptedProvider, ledger: Ledger, wire: str) -> Agent:
+def agent_of(url: str, ledger: Ledger, wire: str, checkpoint: str | None = None) -> Agent:
+    """An agent whose model is the loopback server."""
     return Agent(
-        models=[model_of(wire, provider.anthropic_url)],
+        models=[model_of(wire, url)],
         tools=[look_up],
         budget=Budget(usd="1"),
         ledger=ledger,
+        checkpoint=checkpoint,
     )

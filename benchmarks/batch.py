@@ -2,15 +2,14 @@
 
 `python benchmarks/batch.py --json`: 5,000 requests through loopback batch servers of both wire
 formats, the client killed by SIGKILL at random; the servers lose connections, refuse, fail single
-requests and expire. Then 200 agent tasks of 3 to 8 steps, live and as waves.
+requests and expire. Then 200 agent tasks of 3 to 8 steps, live and as waves; and such waves killed
+at random under the same trouble.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,12 +20,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agentkit.budgets import Ledger
-from benchmarks._batch_client import READY, job_of
+from benchmarks._batch_client import job_of
+from benchmarks._batch_killed_waves import KilledWaves, killed_waves
+from benchmarks._batch_kills import killed_until_done
 from benchmarks._batch_waves import WavesRun, waves_runs
 from tests.wire import BatchRules, ScriptedProvider, echo
 
-_LONGEST_SECONDS = 1_800.0
-_ROOT = Path(__file__).resolve().parent.parent
+_MOST_SECONDS = 1.2
 _TROUBLE = BatchRules(
     least_seconds=0.1, most_seconds=1.5, refuse_rate=0.1, retry_after_seconds=0.1,
     lose_before_rate=0.1, lose_after_rate=0.1, error_rate=0.02, invalid_rate=0.005,
@@ -70,36 +70,18 @@ class KilledRun:
 def killed_run(wire: str, *, requests: int, kills: int, seed: int, folder: Path) -> KilledRun:
     """Run the client, killing it up to `kills` times at random moments, until it has done all."""
     ledger = f"sqlite:///{folder}/{wire}.db?synchronous=NORMAL"
-    dice = random.Random(seed)
     started = time.monotonic()
     rules = BatchRules(**{**asdict(_TROUBLE), "seed": seed})
-    killed = 0
     with ScriptedProvider(echo, batches=rules, keep_requests=1) as provider:
         url = provider.anthropic_url
-        command = [
-            sys.executable, "-m", "benchmarks._batch_client", ledger, url, wire, str(requests)
-        ]  # fmt: skip
-        while True:
-            if time.monotonic() - started > _LONGEST_SECONDS:
-                raise TimeoutError(f"the job did not end in {_LONGEST_SECONDS:.0f} s")
-            with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE) as client:
-                if client.stdout is None or client.stdout.readline().strip() != READY.encode():
-                    raise RuntimeError("the client did not start")
-                try:
-                    status = client.wait(_moment(dice) if killed < kills else None)
-                except subprocess.TimeoutExpired:
-                    client.kill()
-                    killed += 1
-                    continue
-            if status != 0:
-                raise RuntimeError(f"the client ended with status {status}")
-            break
+        killed = killed_until_done(
+            "benchmarks._batch_client",
+            [ledger, url, wire, str(requests)],
+            kills=kills,
+            most_seconds=_MOST_SECONDS,
+            seed=seed,
+        )
         return _read(wire, ledger, url, provider, requests, killed, time.monotonic() - started)
-
-
-def _moment(dice: random.Random) -> float:
-    """Seconds from when a client begins to work until it is killed."""
-    return dice.uniform(0.02, 1.2)
 
 
 def _read(
@@ -159,13 +141,31 @@ def main() -> int:
     waves: list[WavesRun] = []
     for wire in options.wire or ("openai", "anthropic") if options.tasks else ():
         waves += waves_runs(wire, options.tasks)
+    killed: list[KilledWaves] = []
+    with tempfile.TemporaryDirectory() as folder:
+        killed += [
+            killed_waves(
+                wire,
+                tasks=options.killed_tasks,
+                kills=options.kills,
+                seed=options.seed,
+                folder=Path(folder),
+                trouble=_TROUBLE,
+            )
+            for wire in (options.wire or ("openai", "anthropic") if options.killed_tasks else ())
+        ]
     if options.json:
-        killed = [asdict(run) | {"holds": run.holds} for run in runs]
-        print(json.dumps({"killed": killed, "waves": [asdict(run) for run in waves]}))
+        told = {
+            "killed": [asdict(run) | {"holds": run.holds} for run in runs],
+            "waves": [asdict(run) for run in waves],
+            "killed_waves": [asdict(run) | {"holds": run.holds} for run in killed],
+        }
+        print(json.dumps(told))
     else:
-        for each in waves:
+        for each in (*waves, *killed):
             _tell(asdict(each))
-    return 0 if all(run.holds for run in runs) and not any(_broken(run) for run in waves) else 1
+    kept = all(run.holds for run in (*runs, *killed))
+    return 0 if kept and not any(_broken(run) for run in waves) else 1
 
 
 def _broken(run: WavesRun) -> bool:
@@ -183,6 +183,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=5_000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--tasks", type=int, default=200, help="0 leaves the waves out")
+    parser.add_argument(
+        "--killed-tasks", type=int, default=60, help="tasks of the waves that are killed"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--wire", action="append", choices=("openai", "anthropic"))
     parser.add_argument("--json", action="store_true")

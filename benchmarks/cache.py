@@ -6,7 +6,8 @@ Each method's threshold is chosen on every other row, for at most 1 % and 5 % of
 as (wrong + 1) / (hits + 1), and scored on the rest; where no threshold keeps to that, nothing hits.
 
 qqp            one entry in the cache, one question to it. 15 % is shown too: people's verdicts on
-               nearly equal questions contradict one another in about a tenth of the rows.
+               nearly equal questions contradict one another in about a tenth of the rows. `curve`
+               is how many of the scored rows hit at each measured share of wrong hits.
 gptcache_mock  all texts cached, then their paraphrases asked.
 banking77      a stream in which each miss is kept; the intent stands for the answer.
 traps          one number, date, name, unit or negation changed, at the shipped threshold for 1 %.
@@ -31,6 +32,9 @@ from agentkit.memory.cache import CachePolicy, CacheRequest, Outcome, ResponseCa
 from agentkit.tools.provision.embedding import StaticEmbedding
 
 _SHARES = (0.01, 0.05)
+_CURVE_SHARES = (0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.3)
+_LEAST_CURVE_HITS = 50
+"""Fewer say little about a share."""
 _CALIBRATED_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
 _STREAM_THRESHOLDS = 24
 _TRAPS = 2_000
@@ -87,7 +91,24 @@ def _methods(*, minilm: bool) -> dict[str, Method]:
 
 def _qqp(method: Method) -> Row:
     chosen, scored = ([_pair(method, p) for p in half(qqp(), w)] for w in ("chosen", "scored"))
-    return _scored(chosen, scored, (*_SHARES, 0.15))
+    return _scored(chosen, scored, (*_SHARES, 0.15)) | {"curve": _curve(scored)}
+
+
+def _curve(scored: list[Outcome]) -> dict[str, float]:
+    """The most hits at each measured share of wrong ones, whatever threshold that takes."""
+    best = dict.fromkeys(_CURVE_SHARES, 0.0)
+    wrong = 0
+    ranked = sorted(scored, key=lambda outcome: -outcome.score)
+    for hits, outcome in enumerate(ranked, start=1):
+        wrong += not outcome.right
+        if not math.isfinite(outcome.score) or hits < _LEAST_CURVE_HITS:
+            continue
+        if hits < len(ranked) and ranked[hits].score == outcome.score:
+            continue  # a threshold takes all of one score, or none
+        for share in best:
+            if wrong / hits <= share:
+                best[share] = hits / len(scored)
+    return {f"{share:.0%}": round(rate, 4) for share, rate in best.items()}
 
 
 def _pair(method: Method, pair: Pair) -> Outcome:

@@ -318,7 +318,9 @@ class Task:
     def hold_waiting(self, plan: CallPlan, name: str) -> HeldCall:
         """Hold a call that waits for a batch, as money kept for later until it is sent.
 
-        The same `name` again takes up what is held, in another process too. Raises as `hold_call`.
+        The same `name` again takes up what is held, in another process too; where that covers less
+        output than is wanted now, and was not sent, it is given back and held anew. Raises as
+        `hold_call`.
         """
         self.check_deadline()
         index, _ = self._next_call()
@@ -327,8 +329,12 @@ class Task:
             held, output = hold_clamped(
                 self.ledger, call_id, plan, self._chain, self.room, dispatched=False
             )
-            if held.state == "held":
-                return self.waiting_call(call_id, index, plan, held.worst, output)
+            if held.state != "held":
+                continue
+            if held.repeated and not held.dispatched and output < plan.wanted_output_tokens:
+                self.ledger.release(call_id)  # held by what a dead process knew of the counting
+                continue
+            return self.waiting_call(call_id, index, plan, held.worst, output)
         raise AssertionError("unreachable: the count of runs has no end")
 
     def waiting_call(

@@ -17,6 +17,7 @@ from agentkit.batch import BatchLane, BatchPolicy, Waves, can_wait
 from agentkit.batch.waiting import seconds_of
 from agentkit.budgets import Ledger
 from agentkit.errors import ConfigError
+from benchmarks._batch_killed_waves import killed_waves
 from tests.agentkit.batch_world import CLIENTS, QUICK
 from tests.scripted import ScriptedModel, in_turn
 from tests.wire import BatchRules, Reply, ScriptedProvider, WireRequest, echo
@@ -192,3 +193,15 @@ def test_requests_hold_no_key_and_what_was_asked_is_deleted_once_answered(tmp_pa
     assert lane.store.answer_of(item.item_id) is None
     assert "say a" not in json.dumps(item.to_dict())
     ledger.close()
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+def test_waves_that_are_killed_again_and_again_pay_each_step_once(
+    wire: str, tmp_path: Path
+) -> None:
+    trouble = BatchRules(
+        least_seconds=0.1, most_seconds=0.8, lose_after_rate=0.2, error_rate=0.05, expire_rate=0.2
+    )
+    run = killed_waves(wire, tasks=3, kills=2, seed=2, folder=tmp_path, trouble=trouble)
+    assert run.holds, run
+    assert run.kills > 0

@@ -91,6 +91,18 @@ def test_call_below_its_least_output_is_denied_with_nothing_held() -> None:
     assert task.ledger.account("acme").held == Amount()
 
 
+def test_waiting_call_is_taken_up_again_and_held_anew_where_it_covers_too_little() -> None:
+    """A new process has not learned yet how a model counts, and reckons with more input."""
+    task = _task(Budget(tokens=1_000))
+    first = task.hold_waiting(_plan(100, 50), "n")
+    assert task.hold_waiting(_plan(100, 50), "n").call_id == first.call_id
+    again = task.hold_waiting(_plan(140, 50), "n")
+    assert (again.max_output_tokens, again.worst.tokens) == (50, 190)
+    assert task.ledger.account("acme").held.tokens == 190
+    task.ledger.renew(again.call_id, lease_seconds=60)  # it is sent now
+    assert task.hold_waiting(_plan(150, 50), "n").call_id == again.call_id
+
+
 def test_calls_run_out() -> None:
     task = _task(Budget(calls=2))
     for _ in range(2):
