@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ class TaskResult:
     task_id: str
     thread_id: str
     trace_id: str
-    records: tuple[CallRecord, ...] = ()
+    records: tuple[CallRecord, ...] = field(default=(), repr=False)
     cache_hit: CacheHit | None = None
 
     @property

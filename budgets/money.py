@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 
 from agentkit.budgets.errors import InvalidLimit
 
@@ -10,6 +10,7 @@ NUSD_PER_USD = 1_000_000_000
 LARGEST_AMOUNT = 2**53
 """Largest limit accepted: beyond it JSON readers and Lua numbers lose integers."""
 
+_EXACT = Context(prec=40)
 _LARGEST_USD = Decimal(LARGEST_AMOUNT).scaleb(-9)
 
 Money = Decimal | str | int | float
@@ -41,8 +42,8 @@ def nusd_from_usd(usd: Money) -> int:
 
 
 def usd_from_nusd(nusd: int) -> Decimal:
-    """USD in `nusd`, exactly."""
-    return Decimal(nusd).scaleb(-9)
+    """USD in `nusd`, exactly, with no zeros at the end."""
+    return _EXACT.divide(Decimal(nusd), Decimal(NUSD_PER_USD))
 
 
 def plain_usd(usd: Decimal) -> str:
