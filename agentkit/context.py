@@ -11,8 +11,8 @@ from langchain_core.messages import BaseMessage
 
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.task import Task
-from agentkit.memory.breakpoints import marked
-from agentkit.memory.cache_rules import cache_rules
+from agentkit.memory.breakpoints import is_marked, marked
+from agentkit.memory.cache_rules import CacheRules, Mark, cache_rules
 from agentkit.memory.context import Condensed, Context, ContextPlan, LeftOut
 from agentkit.memory.engine import ContextEngine
 from agentkit.memory.misses import Miss
@@ -23,6 +23,7 @@ from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
 _TOLD_FROM_CALL = 3
 """A prompt too short to cache is worth telling where it comes again and again."""
 _KEY_DIGITS = 32
+_OPTIONS = "prompt_cache_options"
 
 
 class TaskContext:
@@ -107,28 +108,36 @@ class TaskContext:
         self, plan: ContextPlan, tier: Tier, kwargs: Mapping[str, Any]
     ) -> list[BaseMessage]:
         """The messages of `plan`, with breakpoints where client and user leave them to us."""
-        ours = type(tier.model).__module__.startswith("langchain_anthropic")
-        if not ours or not plan.breakpoints or cache_write_asked(plan.messages, kwargs) != "none":
+        rules = self.engine(tier).rules
+        if not plan.breakpoints or not _leaves_marks(tier, plan, rules.mark, kwargs):
             return plan.messages
-        return marked(plan.messages, plan.breakpoints)
+        return marked(plan.messages, plan.breakpoints, rules.mark)
 
-    def cache_arguments(self, plan: ContextPlan, tier: Tier, tools: ToolSchemas) -> dict[str, str]:
-        """`prompt_cache_key` where the model takes one.
+    def cache_arguments(
+        self, plan: ContextPlan, tier: Tier, tools: ToolSchemas, kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """`prompt_cache_key` and `prompt_cache_options` where an OpenAI model takes them.
 
         Requests with a long common front share a key, so that one machine has it; others have the
-        key of their task.
+        key of their task. Where our breakpoints are set, no others are written.
         """
         rules = self.engine(tier).rules
         ours = type(tier.model).__module__.startswith("langchain_openai")
         if not (ours and rules.takes_key and self.policy.caching):
             return {}
+        found: dict[str, Any] = {"prompt_cache_key": self._cache_key(plan, tools, rules)}
+        if plan.breakpoints and _leaves_marks(tier, plan, rules.mark, kwargs):
+            found["prompt_cache_options"] = {"mode": "explicit"}
+        return found
+
+    def _cache_key(self, plan: ContextPlan, tools: ToolSchemas, rules: CacheRules) -> str:
         parts = plan.components
         if parts["system"] + parts["tools"] < rules.least_tokens:
-            return {"prompt_cache_key": self._task.task_id}
+            return self._task.task_id
         front = [m.content for m in plan.messages if m.type == "system"]
         told = json.dumps([front, list(tools)], default=str, sort_keys=True)
         digest = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
-        return {"prompt_cache_key": digest[:_KEY_DIGITS]}
+        return digest[:_KEY_DIGITS]
 
     def settled(self, plan: ContextPlan, tier: Tier, record: CallRecord) -> Miss | None:
         """Take in a step's call; gives a cache miss that is worth telling."""
@@ -154,3 +163,19 @@ class TaskContext:
         now = tuple(left_out)
         changed, self._left_out = now != self._left_out, now
         return now if changed else ()
+
+
+def _leaves_marks(tier: Tier, plan: ContextPlan, mark: Mark, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a client takes our breakpoints, and its user has set none and no options."""
+    model: Any = tier.model
+    if is_marked(plan.messages, mark):
+        return False
+    if mark == "cache_control":
+        ours = type(model).__module__.startswith("langchain_anthropic")
+        return ours and cache_write_asked(plan.messages, kwargs) == "none"
+    return (
+        type(model).__module__.startswith("langchain_openai")
+        and getattr(model, _OPTIONS, None) is None
+        and _OPTIONS not in (getattr(model, "model_kwargs", None) or {})
+        and not model._use_responses_api({})  # there a tool's output takes no block of text
+    )

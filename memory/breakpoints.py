@@ -1,8 +1,8 @@
-"""Where a request asks Anthropic to cache, and for how long.
+"""Where a request asks Anthropic, or OpenAI from GPT-5.6 on, to cache, and for how long.
 
-An entry is written at a breakpoint only, and read from at most 20 positions before one. So one
-breakpoint stays behind what never changes, one where the last request ended (there the entry is,
-however many blocks came since), and one at the end.
+An entry is written at a breakpoint only, and read from one: at Anthropic from at most 20 positions
+before, at OpenAI from there exactly. So one breakpoint stays behind what never changes, one where
+the last request ended (there the entry is, however many blocks came since), and one at the end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, SystemMessage, ToolMessage
 
-from agentkit.memory.cache_rules import CacheRules, Ttl
+from agentkit.memory.cache_rules import CacheRules, Mark, Ttl
 
 _COUNT_ERROR = 2.0
 """Our count may be half of Claude's; a breakpoint on a prefix too short to cache does no harm."""
@@ -62,20 +62,37 @@ def can_mark(message: BaseMessage) -> bool:
     return bool(message.content)
 
 
-def marked(messages: Sequence[BaseMessage], breakpoints: Sequence[Breakpoint]) -> list[BaseMessage]:
-    """`messages` with `cache_control` at the breakpoints, for LangChain's Anthropic class.
+def marked(
+    messages: Sequence[BaseMessage],
+    breakpoints: Sequence[Breakpoint],
+    mark: Mark = "cache_control",
+) -> list[BaseMessage]:
+    """`messages` with marks at the breakpoints, for LangChain's class of the provider.
 
     Only copies are marked, and nothing else about them changes, for the prefix must stay equal.
     """
     sent = list(messages)
     for point in breakpoints:
-        sent[point.at] = _marked(sent[point.at], {"type": "ephemeral", "ttl": point.ttl})
+        control = {"type": "ephemeral", "ttl": point.ttl}
+        if mark == "prompt_cache_breakpoint":
+            control = {"mode": "explicit"}
+        sent[point.at] = _marked(sent[point.at], mark, control)
     return sent
 
 
-def _marked(message: BaseMessage, control: dict[str, str]) -> BaseMessage:
+def is_marked(messages: Sequence[BaseMessage], mark: Mark) -> bool:
+    """Whether somebody has set breakpoints already."""
+    return any(
+        isinstance(block, dict) and (mark in block or mark in (block.get("extras") or ()))
+        for message in messages
+        if isinstance(message.content, list)
+        for block in message.content
+    )
+
+
+def _marked(message: BaseMessage, mark: Mark, control: dict[str, str]) -> BaseMessage:
     content: Any = message.content
-    if isinstance(message, ToolMessage):
+    if isinstance(message, ToolMessage) and mark == "cache_control":
         block: dict[str, Any] = {
             "type": "tool_result",
             "content": content,
@@ -86,7 +103,7 @@ def _marked(message: BaseMessage, control: dict[str, str]) -> BaseMessage:
     blocks: list[Any] = [content] if isinstance(content, str) else list(content)
     last = blocks[-1]
     block = {"type": "text", "text": last} if isinstance(last, str) else dict(last)
-    blocks[-1] = {**block, "cache_control": control}
+    blocks[-1] = {**block, mark: control}
     return message.model_copy(update={"content": blocks})
 
 

@@ -213,8 +213,8 @@ class ContextEngine:
         return self._spending.prices(input_tokens)
 
     def marked(self, plan: ContextPlan) -> list[BaseMessage]:
-        """The messages of `plan` with its breakpoints, for LangChain's Anthropic class."""
-        return marked(plan.messages, plan.breakpoints)
+        """The messages of `plan` with its breakpoints, for LangChain's class of the provider."""
+        return marked(plan.messages, plan.breakpoints, self.rules.mark)
 
     def _cut_of(self, view: View, frame: Frame) -> Cut | None:
         """All turns but the latest; None where a summary of them would not be shorter."""

@@ -79,7 +79,7 @@ class ContextHook:
         plan = kept.engine.plan(messages, kept.condensed, frame, now=now)
         kept.calls += 1
         kept.pending = (plan, len(messages), now)
-        return kept.engine.marked(plan) if self._provider == "anthropic" else plan.messages
+        return kept.engine.marked(plan)
 
     def _thread(self, name: str) -> _Thread:
         kept = self._threads.pop(name, None)

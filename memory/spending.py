@@ -136,7 +136,7 @@ class PromptSpending:
         return float(self.price.cost_nusd(without_output(usage)))
 
     def _seconds(self, ttl: Ttl) -> float:
-        return TTL_SECONDS[ttl] if self.rules.how == "breakpoints" else self.rules.ttl_seconds
+        return TTL_SECONDS[ttl] if self.rules.lifetimes else self.rules.ttl_seconds
 
 
 def without_output(usage: Usage) -> Usage:

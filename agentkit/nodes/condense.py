@@ -156,7 +156,7 @@ class _Writers:
         kwargs = tier.tool_arguments(tools)
         marked = context.as_sent(plan, tier, kwargs)
         write: CacheWrite = "none" if marked is plan.messages else plan.ttl
-        kwargs = {**kwargs, **context.cache_arguments(plan, tier, tools)}
+        kwargs = {**kwargs, **context.cache_arguments(plan, tier, tools, kwargs)}
         told: list[BaseMessage] = [*plan.messages, asked]
         return self._asking(writer, told, [*marked, asked], kwargs, tools, rewrite, write)
 

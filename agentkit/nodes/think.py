@@ -159,7 +159,7 @@ class _Step:
         kwargs = tier.tool_arguments(tools)
         told = tell(plan.messages, tier, self.toolbox, tools)
         sent = run.context.as_sent(replace(plan, messages=told.messages), tier, kwargs)
-        cached = run.context.cache_arguments(plan, tier, tools)
+        cached = run.context.cache_arguments(plan, tier, tools, kwargs)
         kwargs = {**kwargs, **cached, **attempt.arguments(tier, tools)}
         more = attempt.messages(tier)
         judge = self._judge(tier, attempt, plan)

@@ -16,6 +16,7 @@ from agentkit.memory import Allocation, Context, never
 from tests.wire import Reply, ScriptedProvider, WireRequest
 
 WireName = Literal["openai", "anthropic"]
+REPLAY = Context(rewrite=never)
 MODELS = {"openai": "gpt-5.1", "anthropic": "claude-haiku-4-5"}
 SUMMARY = (
     "GOAL:\n- check every order\nDECISIONS:\n- go on in order\nFACTS:\n- orders so far were fine\n"
@@ -61,13 +62,51 @@ def task(wire: WireName, steps: int, context: Context) -> tuple[Any, Any, Any, l
         return result, provider.bill.total(), agent, list(events)
 
 
+def test_gpt_5_6_is_told_where_to_cache_and_writes_nothing_else() -> None:
+    """Key, options and breakpoints as the real client sends them; the server bills the writes."""
+    with ScriptedProvider(script_of(12), count=count_text) as provider:
+        model = chat_model("openai:gpt-5.6", base_url=provider.openai_url, api_key="test")
+        agent = Agent(
+            [model], [look_up], budget=Budget(usd=50), context=REPLAY,
+            no_progress_after=None, system="You check orders. " * 300, pruning=None,
+        )  # fmt: skip
+        result = agent.run("check every order")
+        bodies = [json.loads(request.body) for request in provider.requests]
+        bill = provider.bill.total()
+    assert (result.outcome, result.steps) == ("answered", 13)
+    assert result.cost_usd == Decimal(bill.cost_nusd).scaleb(-9)
+    assert all(body["prompt_cache_options"] == {"mode": "explicit"} for body in bodies)
+    assert len({body["prompt_cache_key"] for body in bodies}) == 1
+    for body in bodies:
+        marked = [m for m in body["messages"] if "prompt_cache_breakpoint" in json.dumps(m)]
+        assert 2 <= len(marked) <= 4
+        assert marked[-1] is body["messages"][-1]
+    usage = bill.usage
+    assert usage.cache_read_tokens > 0.8 * usage.input_tokens
+    assert usage.cache_read_tokens + usage.cache_write_5m_tokens > 0.99 * usage.input_tokens
+    assert not [e for e in agent.ledger.store.events(result.task_id) if e.kind == "cache_missed"]
+
+
+@pytest.mark.parametrize(
+    "own", [{"prompt_cache_options": {"mode": "implicit"}}, {"use_responses_api": True}]
+)
+def test_cache_options_of_the_users_own_are_left_alone(own: dict[str, Any]) -> None:
+    with ScriptedProvider(script_of(3), count=count_text) as provider:
+        model = chat_model("openai:gpt-5.6", base_url=provider.openai_url, api_key="test", **own)
+        agent = Agent(
+            [model], [look_up], budget=Budget(usd=50), system="You check orders. " * 300,
+            pruning=None,
+        )  # fmt: skip
+        assert agent.run("check every order").outcome == "answered"
+        bodies = [json.loads(request.body) for request in provider.requests]
+    assert "prompt_cache_breakpoint" not in json.dumps(bodies)
+    assert all(body.get("prompt_cache_options", {}).get("mode") != "explicit" for body in bodies)
+
+
 @pytest.fixture(params=["openai", "anthropic"])
 def wire(request: pytest.FixtureRequest) -> WireName:
     name: WireName = request.param
     return name
-
-
-REPLAY = Context(rewrite=never)
 
 
 def test_a_long_task_bills_less_than_a_full_replay_with_caching(wire: WireName) -> None:

@@ -11,8 +11,8 @@ from typing import Literal
 from tests.wire.bill import WireUsage
 from tests.wire.tokens import Meter
 
-Ttl = Literal["5m", "1h"]
-TTL_SECONDS: dict[Ttl, float] = {"5m": 300.0, "1h": 3600.0}
+Ttl = Literal["5m", "30m", "1h"]
+TTL_SECONDS: dict[Ttl, float] = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0}
 LOOK_BACK_POSITIONS = 20
 
 _OPENAI_LEAST_TOKENS = 1024
@@ -106,17 +106,26 @@ class BreakpointCache:
         self._entries: dict[bytes, tuple[float, Ttl]] = {}
 
     def look_up(
-        self, model: str, units: Sequence[Unit], meter: Meter, least_tokens: int, extra_tokens: int
+        self,
+        model: str,
+        units: Sequence[Unit],
+        meter: Meter,
+        least_tokens: int,
+        extra_tokens: int,
+        look_back: int = LOOK_BACK_POSITIONS,
     ) -> Prompt:
-        """The usage of a request made of `units` and `extra_tokens` after all breakpoints."""
+        """The usage of a request made of `units` and `extra_tokens` after all breakpoints.
+
+        OpenAI's breakpoints look back to none but themselves: `look_back` is 1.
+        """
         totals = cumulative_tokens(units, meter)
         marks = _unit_hashes(model, units)
         points = [
             at for at, unit in enumerate(units) if unit.breakpoint and totals[at] >= least_tokens
         ]
-        read_at = self._longest_read(points, marks, totals, least_tokens)
+        read_at = self._longest_read(points, marks, totals, least_tokens, look_back)
         read = totals[read_at] if read_at is not None else 0
-        written: dict[Ttl, int] = {"5m": 0, "1h": 0}
+        written: dict[Ttl, int] = {"5m": 0, "30m": 0, "1h": 0}
         covered = read
         for at in points:
             lifetime = units[at].breakpoint
@@ -136,18 +145,23 @@ class BreakpointCache:
         usage = WireUsage(
             input_tokens=(totals[-1] if totals else 0) + extra_tokens,
             cache_read_tokens=read,
-            cache_write_5m_tokens=written["5m"],
+            cache_write_5m_tokens=written["5m"] + written["30m"],
             cache_write_1h_tokens=written["1h"],
         )
         return Prompt(usage=usage, begin=begin)
 
     def _longest_read(
-        self, points: list[int], marks: list[bytes], totals: list[int], least_tokens: int
+        self,
+        points: list[int],
+        marks: list[bytes],
+        totals: list[int],
+        least_tokens: int,
+        look_back: int,
     ) -> int | None:
         with self._lock:
             now = self._clock()
             for point in reversed(points):
-                for at in range(point, max(point - LOOK_BACK_POSITIONS, -1), -1):
+                for at in range(point, max(point - look_back, -1), -1):
                     expires_at, _ = self._entries.get(marks[at], (now, "5m"))
                     if expires_at > now and totals[at] >= least_tokens:
                         return at

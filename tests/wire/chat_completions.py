@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tests.wire import body as read
 from tests.wire.cache import Prompt, Unit
@@ -37,6 +38,8 @@ _FIELD_NAMES = (
     "temperature tool_choice tools top_logprobs top_p user verbosity web_search_options"
 )
 _FIELDS = frozenset(_FIELD_NAMES.split())
+_OPTIONS = "prompt_cache_options"
+_MARK = "prompt_cache_breakpoint"
 
 
 class ChatCompletions:
@@ -51,7 +54,8 @@ class ChatCompletions:
 
     def read(self, body: Json, model: WireModel) -> WireRequest:
         """The request in normal form."""
-        read.refuse_unknown(body, _FIELDS)
+        read.refuse_unknown(body, _FIELDS | {_OPTIONS} if model.marks_cache else _FIELDS)
+        _check_marks(body, model)
         messages = _read_messages(body)
         tools = read_tools(body, nested=True)
         stream = read.flag(body, "stream")
@@ -82,8 +86,10 @@ class ChatCompletions:
                 _message_unit(raw, message, office.meter)
                 for raw, message in zip(listed, request.messages, strict=True)
             ),
-            Unit(content="", counted_tokens=_REPLY_TOKENS),
         ]
+        if model.marks_cache:
+            return _look_up_marks(request.body, units, model, office)
+        units.append(Unit(content="", counted_tokens=_REPLY_TOKENS))
         return office.automatic.look_up(model.name, units, office.meter)
 
     def whole(self, answer: Answer) -> dict[str, object]:
@@ -136,11 +142,14 @@ class ChatCompletions:
 def chat_usage(answer: Answer) -> dict[str, object]:
     """Usage in the words of chat completions."""
     usage = answer.usage
+    details = {"cached_tokens": usage.cache_read_tokens, "audio_tokens": 0}
+    if answer.model.marks_cache:
+        details["cache_write_tokens"] = usage.cache_write_5m_tokens
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": details,
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning_tokens,
             "audio_tokens": 0,
@@ -210,7 +219,45 @@ def _message_unit(raw: object, message: WireMessage, meter: Meter) -> Unit:
         counted += _NAME_TOKENS + meter.count(str(sent["name"]))
     for call in message.tool_calls:
         counted += _CALL_TOKENS + meter.count(call.name) + meter.count(call.arguments)
-    return Unit(content=canonical(raw), counted_tokens=counted)
+    told = {**sent, "content": message.text} if not images else sent
+    mark = "30m" if _marks(sent) else None
+    return Unit(content=canonical(told), counted_tokens=counted, breakpoint=mark)
+
+
+def _marks(sent: Json) -> list[object]:
+    """The breakpoints in a message's blocks."""
+    content = sent.get("content")
+    blocks = content if isinstance(content, list) else []
+    return [block[_MARK] for block in blocks if isinstance(block, dict) and _MARK in block]
+
+
+def _check_marks(body: Json, model: WireModel) -> None:
+    listed = read.sequence(read.required(body, "messages"), "messages")
+    marks = [mark for raw in listed if isinstance(raw, dict) for mark in _marks(raw)]
+    if marks and not model.marks_cache:
+        raise Refusal(f"'{_MARK}' is not supported with this model.", param="messages")
+    if any(mark != {"mode": "explicit"} for mark in marks):
+        raise Refusal(f"Invalid value for '{_MARK}'.", param="messages")
+    options = read.optional_mapping(body, _OPTIONS)
+    if options.get("mode", "implicit") not in ("implicit", "explicit"):
+        raise Refusal(f"Invalid value: '{options['mode']}'.", param=f"{_OPTIONS}.mode")
+    if options.get("ttl", "30m") != "30m":
+        raise Refusal(f"Invalid value: '{options['ttl']}'.", param=f"{_OPTIONS}.ttl")
+
+
+def _look_up_marks(body: Json, units: list[Unit], model: WireModel, office: Office) -> Prompt:
+    """From GPT-5.6 on: the latest four breakpoints are written, any is read; one at the end comes
+    by itself unless the mode is explicit."""
+    if read.optional_mapping(body, _OPTIONS).get("mode") != "explicit":
+        units[-1] = replace(units[-1], breakpoint="30m")
+    return office.breakpoints.look_up(
+        model.name,
+        units,
+        office.meter,
+        least_tokens=model.least_cached_tokens,
+        extra_tokens=_REPLY_TOKENS,
+        look_back=1,
+    )
 
 
 def _read_messages(body: Json) -> tuple[WireMessage, ...]:

@@ -16,6 +16,7 @@ class WireModel:
     lowest up. `only_default_temperature` marks OpenAI's reasoning models, which also refuse
     `max_tokens` in chat completions. `tool_preamble_tokens` is the hidden system prompt that
     Anthropic adds to a request with tools: (for tool choice auto or none, for any or a named tool).
+    `marks_cache` marks OpenAI's models from GPT-5.6 on, which cache at breakpoints and bill writes.
     `changes_tools` marks models that take more tools in the middle of a conversation.
     """
 
@@ -29,6 +30,7 @@ class WireModel:
     only_default_temperature: bool = False
     tool_preamble_tokens: tuple[int, int] = (0, 0)
     changes_tools: bool = False
+    marks_cache: bool = False
 
     def cost_nusd(self, usage: WireUsage, *, in_batch: bool = False) -> int:
         """Nano-USD of one request at this model's prices."""
@@ -53,6 +55,16 @@ DEFAULT_MODELS = (
         bands=((0, rates("1.25", "10", "0.125")),),
         context_tokens=400_000,
         most_output_tokens=128_000,
+    ),
+    WireModel(
+        name="gpt-5.6",
+        snapshot="gpt-5.6-2026-07-09",
+        protocol="openai",
+        bands=((0, rates("4", "20", "0.4", "5")), (272_001, rates("8", "30", "0.8", "10"))),
+        context_tokens=400_000,
+        most_output_tokens=128_000,
+        only_default_temperature=True,
+        marks_cache=True,
     ),
     WireModel(
         name="claude-sonnet-4-5",

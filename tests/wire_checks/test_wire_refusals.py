@@ -58,6 +58,10 @@ def refused(path: str, body: Body | str, status: int = 400, key: str = "k") -> s
         return str(response.json()["error"]["message"])
 
 
+MARKED = {
+    "role": "user",
+    "content": [{"type": "text", "text": "Hi", "prompt_cache_breakpoint": {"mode": "explicit"}}],
+}
 OPENAI = [
     (
         chat(messages=[USER, {"role": "tool", "tool_call_id": "c1", "content": "x"}]),
@@ -79,6 +83,9 @@ OPENAI = [
     (chat(tool_choice="auto"), "only allowed when 'tools'"),
     (chat(stream_options={"include_usage": True}), "only allowed when 'stream'"),
     (chat(prompt_cache_options={}), "Unknown parameter: 'prompt_cache_options'"),
+    (chat(messages=[MARKED]), "'prompt_cache_breakpoint' is not supported with this model"),
+    (chat(model="gpt-5.6", prompt_cache_options={"mode": "no"}), "Invalid value: 'no'"),
+    (chat(model="gpt-5.6", prompt_cache_options={"ttl": "24h"}), "Invalid value: '24h'"),
     (chat(messages=[{"role": "user", "content": "word " * 700_000}]), "maximum context length"),
     ("{", "could not parse"),
 ]
@@ -169,7 +176,8 @@ def test_models_are_listed_by_protocol() -> None:
     with ScriptedProvider(echo) as provider:
         url = f"{provider.openai_url}/models"
         listed = httpx.get(url, headers={"authorization": "Bearer k"}).json()["data"]
-        assert [each["id"] for each in listed] == ["gpt-5-mini-2025-08-07", "gpt-5.1-2025-11-13"]
+        snapshots = ["gpt-5-mini-2025-08-07", "gpt-5.1-2025-11-13", "gpt-5.6-2026-07-09"]
+        assert [each["id"] for each in listed] == snapshots
 
 
 def test_keys_are_not_kept() -> None:
