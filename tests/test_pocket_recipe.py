@@ -33,6 +33,31 @@ def recipe() -> Any:
         yield importlib.import_module
 
 
+def test_the_floor_holds_its_share_by_the_lower_bound(recipe: Any) -> None:
+    calibrate = recipe("calibrate")
+
+    def scored(total: float, exact: bool) -> Any:
+        tool = "a" if exact else "b"
+        example = recipe("generate").Example(text="x", offered=(), tool="a", spans=(), tagged=False)
+        return calibrate.Scored(example=example, tool=tool, arguments={}, logprobs={"sum": total})
+
+    rows = [scored(-place / 100, place % 10 != 9) for place in range(400)]
+    # 14 wrong of 400 hold .95 with 90 %, where 20 are .95 of the rows themselves
+    assert calibrate.chosen_floor(rows) == -1.48
+
+
+def test_rows_least_like_the_training_choose_the_floor(recipe: Any) -> None:
+    calibrate, of = recipe("calibrate"), recipe("corpus")
+
+    def asked(text: str) -> Any:
+        return of.Request(source="snips", tool="a", pieces=(of.Piece(text=text),))
+
+    train = (asked("play some jazz"), asked("rate this book"))
+    held_out = (asked("play some blues"), asked("RATE this book"), asked("is it cold in Oslo"))
+    given = of.Corpus(train=train, held_out=held_out, refusals=())
+    assert calibrate._least_alike(given) == [held_out[2], held_out[0]]
+
+
 @pytest.fixture(scope="module")
 def corpus(recipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("data")
