@@ -5,7 +5,7 @@ Counted from the transcript, so that a resumed task goes on counting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from langchain_core.messages import BaseMessage, ToolMessage
 
@@ -18,21 +18,34 @@ from agentkit.tools.observation import Observation
 class Allowance:
     """The limits of the tools that a step calls, against what the task has had of them."""
 
-    def __init__(self, state: AgentState, calls: Sequence[Call], catalogue: ToolCatalogue) -> None:
+    def __init__(
+        self,
+        state: AgentState,
+        calls: Sequence[Call],
+        catalogue: ToolCatalogue,
+        withheld: Mapping[int, Observation] | None = None,
+    ) -> None:
+        """`withheld` are calls that are not to run for another reason, by their place."""
         self._calls = calls
         self._limited = _limited(calls, catalogue)
         self._before = transcript(state)[state.get("request_at", 0) :] if self._limited else []
         self._refused = self._beyond()
+        self._not_run = {**self._refused, **(withheld or {})}
+
+    @property
+    def places(self) -> list[int]:
+        """Where the calls that may be run stand in the step."""
+        return [at for at in range(len(self._calls)) if at not in self._not_run]
 
     def calls(self) -> list[Call]:
         """The calls that may be run."""
-        return [call for at, call in enumerate(self._calls) if at not in self._refused]
+        return [self._calls[at] for at in self.places]
 
     def observations(self, ran: Sequence[Observation]) -> list[Observation]:
         """What `calls` came to, and a refusal for each of the others, in order."""
         results = iter(ran)
         return [
-            self._refused[at] if at in self._refused else next(results)
+            self._not_run[at] if at in self._not_run else next(results)
             for at in range(len(self._calls))
         ]
 

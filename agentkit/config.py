@@ -71,7 +71,7 @@ class ProvisioningSection(_Section):
     @field_validator("limit_tokens", mode="before")
     @classmethod
     def _one_is_all(cls, value: object) -> object:
-        return value if isinstance(value, list | tuple) else (value,)
+        return cast("object", value) if isinstance(value, list | tuple) else (value,)
 
 
 class TaskSection(_Section):

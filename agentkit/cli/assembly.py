@@ -124,11 +124,10 @@ def provisioning_of(
     """
     from agentkit.tools.provision.toolbox import Provisioning
 
-    flags = {"limit": limit, "limit_tokens": limit_tokens}
-    given = {
-        **settings.project.provisioning.model_dump(exclude_none=True),
-        **{name: value for name, value in flags.items() if value is not None},
-    }
+    given = settings.project.provisioning.model_dump(exclude_none=True)
+    for name, value in (("limit", limit), ("limit_tokens", limit_tokens)):
+        if value is not None:
+            given[name] = value
     return Provisioning(**given, cache_folder=cache_folder("tools"))
 
 

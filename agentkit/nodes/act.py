@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from langchain_core.messages import AIMessage
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from agentkit.allowance import Allowance
+from agentkit.begun import Begun
 from agentkit.budgets.context import spending
 from agentkit.consent import consent_to
+from agentkit.effects import off_loop
 from agentkit.memory.cache import ResponseCache
 from agentkit.nodes.observe import Observer
 from agentkit.run import Run
@@ -47,13 +51,21 @@ def act(
     Where a person has to agree to some of them, that is asked first (a LangGraph interrupt).
     """
     calls, around = _begin(state, run, toolbox)
-    allowance = Allowance(state, calls, toolbox.catalogue)
+    begun = Begun(run, state.get("step", 0), calls, toolbox.catalogue)
+    before = begun.before() if begun.matters else {}
+    allowance = Allowance(state, calls, toolbox.catalogue, before)
     allowed = allowance.calls()
     consent = _consent(run, allowed, toolbox, permissions)
-    ran = run_calls(
-        allowed, toolbox.catalogue, _within(run, limits),
-        around=around, consent=consent, results=task_results(results, run.task),
-    )  # fmt: skip
+    if begun.matters:
+        begun.note(allowance.places, consent)
+    try:
+        ran = run_calls(
+            allowed, toolbox.catalogue, _within(run, limits),
+            around=around, consent=consent, results=task_results(results, run.task),
+        )  # fmt: skip
+    except BaseException as error:
+        begun.ended(error)
+        raise
     return _end(run, state, calls, ran, allowance, observer)
 
 
@@ -69,14 +81,34 @@ async def aact(
 ) -> AgentState:
     """As `act`, on the event loop."""
     calls, around = _begin(state, run, toolbox)
-    allowance = Allowance(state, calls, toolbox.catalogue)
+    begun = Begun(run, state.get("step", 0), calls, toolbox.catalogue)
+    before: dict[int, Observation] = {}
+    if begun.matters:
+        before = await _aside(run, begun.before)
+    allowance = Allowance(state, calls, toolbox.catalogue, before)
     allowed = allowance.calls()
     consent = _consent(run, allowed, toolbox, permissions)
-    ran = await arun_calls(
-        allowed, toolbox.catalogue, _within(run, limits),
-        around=around, consent=consent, results=task_results(results, run.task),
-    )  # fmt: skip
+    if begun.matters:
+        await _aside(run, partial(begun.note, allowance.places, consent))
+    try:
+        ran = await arun_calls(
+            allowed, toolbox.catalogue, _within(run, limits),
+            around=around, consent=consent, results=task_results(results, run.task),
+        )  # fmt: skip
+    except BaseException as error:
+        await _aside(run, partial(begun.ended, error))
+        raise
     return _end(run, state, calls, ran, allowance, observer)
+
+
+async def _aside(run: Run, act: Callable[[], Any]) -> Any:
+    """A verb of the ledger, off the loop where its store waits."""
+    if not run.task.ledger.store.blocking:
+        return act()
+    found, cancelled = await off_loop(act)
+    if cancelled is not None:
+        raise cancelled
+    return found
 
 
 def _begin(state: AgentState, run: Run, toolbox: Toolbox) -> tuple[list[Call], Around]:

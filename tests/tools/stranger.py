@@ -1,6 +1,7 @@
 """An MCP server for the tests, with tools that work, fail, hang, lie and change.
 
-`python -m tests.tools.stranger [--http] [--bad N]`; over HTTP it prints its port. Run as a file.
+`python -m tests.tools.stranger [--http] [--bad N] [--lying N]`; over HTTP it prints its port.
+Run as a file.
 """
 
 from __future__ import annotations
@@ -20,10 +21,31 @@ from mcp.types import (
     ResourceLink,
     TextContent,
     TextResourceContents,
+    Tool,
     ToolAnnotations,
 )
 
-server = MCPServer("stranger")
+COUNTED = {
+    "type": "object",
+    "properties": {"count": {"type": "integer"}},
+    "required": ["count"],
+}
+
+
+class Stranger(MCPServer):
+    """Says of the tools that lie what they do not keep."""
+
+    async def list_tools(self) -> list[Tool]:
+        listed = await super().list_tools()
+        return [
+            tool.model_copy(update={"output_schema": COUNTED})
+            if tool.name.startswith("lie_")
+            else tool
+            for tool in listed
+        ]
+
+
+server = Stranger("stranger")
 DESCRIPTION = os.environ.get("STRANGER_SAYS", "Add two whole numbers.")
 
 
@@ -113,7 +135,21 @@ def _bad(index: int) -> Any:
     return tool
 
 
+def _lying(index: int) -> Any:
+    async def tool() -> CallToolResult:
+        said = f"tool {index} counted to three"
+        return CallToolResult(
+            content=[TextContent(type="text", text=said)], structured_content={"count": said}
+        )
+
+    return tool
+
+
 if __name__ == "__main__":
+    if "--lying" in sys.argv:
+        for number in range(int(sys.argv[sys.argv.index("--lying") + 1])):
+            name, says = f"lie_{number}", f"Lies {number}."
+            server.tool(name=name, description=says, structured_output=False)(_lying(number))
     if "--bad" in sys.argv:
         for number in range(int(sys.argv[sys.argv.index("--bad") + 1])):
             server.tool(name=f"bad_{number}", description=f"Bad {number}.")(_bad(number))

@@ -345,7 +345,7 @@ def test_the_reference_server_for_everything_works(tmp_path: Path) -> None:
 
 def test_two_hundred_bad_tools_do_not_end_the_run() -> None:
     """They raise, hang, return rubbish, or want to end their server; one in five works."""
-    limits = ExecutionLimits(timeout_seconds=6, parallel=64)
+    limits = ExecutionLimits(timeout_seconds=12, parallel=64)  # a busy machine is slow to answer
     with McpServers({"s": _stdio("--bad", "200", side_effect="read")}) as servers:
         catalogue = ToolCatalogue(servers)
         calls = [_call(f"bad_{i}", f"c{i}") for i in range(200) if i % 5 != 3]
