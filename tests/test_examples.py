@@ -21,6 +21,11 @@ EXPECTED = {
         "in Lima for 4 people' was not sent: asked 1 call",
         "4 calls in 'acme'",
     ],
+    "langgraph_context.py": [
+        "found W12-217|customer 217 asked 1 times|759.5",
+        "14 calls, at most 1,",
+        "tools said 257,859",
+    ],
     "callbacks.py": [
         "SCRIPTED server",
         "-> 0.005 USD more, once",
