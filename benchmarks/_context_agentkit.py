@@ -11,15 +11,25 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from agentkit.budgets.margin import likely_factor
 from agentkit.budgets.tokens import count_text
 from agentkit.budgets.usage import Usage
-from agentkit.memory import Frame, engine_for
+from agentkit.memory import (
+    Allocation,
+    Condensed,
+    Context,
+    ContextPlan,
+    Frame,
+    Moment,
+    engine_for,
+)
 from agentkit.memory.cache_rules import cache_rules
+from agentkit.memory.rewriting import NO_SAVINGS
 from agentkit.tools.observation_store import MemoryObservationStore
 from agentkit.tools.pruner import Pruning, TaskPruner
 from agentkit.tools.recall import recall, recall_tool
 from agentkit.tools.sent_prefix import SentPrefix
-from benchmarks._context_bill import Provider, Request, Tool
+from benchmarks._context_bill import SECONDS_A_CALL, Provider, Request, Tool
 from benchmarks._context_policies import Sent, tools_of
 from benchmarks._recordings import Copied, Recording, text_of
+from tests.wire.bill import WireUsage
 
 MOST_FETCHES_A_VALUE = 4
 _MESSAGE_TOKENS = 8
@@ -35,6 +45,8 @@ class Pruned:
     name and the words of the model's own turn, then page by page.
     """
 
+    context = Context()
+
     def __init__(self, recording: Recording, provider: Provider = "anthropic") -> None:
         self._rules = cache_rules(_MODELS[provider], provider)
         self._factor = likely_factor(provider)
@@ -47,7 +59,12 @@ class Pruned:
         self._seen = 0
         self._handles: dict[int, str] = {}
         self._fetches = 0
-        self._engine = engine_for(_MODELS[provider], provider)
+        self._engine = engine_for(_MODELS[provider], provider, self.context)
+        self._condensed = Condensed()
+        self._savings = NO_SAVINGS
+        self._pending: list[ContextPlan] = []
+        self._at = 0.0
+        self.rewrites = 0
 
     @property
     def _tools(self) -> list[Tool]:
@@ -60,14 +77,34 @@ class Pruned:
             if isinstance(message, ToolMessage):
                 message = self._pruned(transcript, at, message)
             self._sent.append(message)
+        if self._seen < len(transcript):
+            self._rewrite()
         self._seen = len(transcript)
+        self._pending.clear()
         return self._planned()
 
-    def _planned(self) -> Sent:
+    def _rewrite(self) -> None:
+        """Earlier turns make way for an extract where the agent's rule says that it pays."""
+        calls = sum(isinstance(message, AIMessage) for message in self._sent)
+        moment = Moment(calls=calls, now=self._at + SECONDS_A_CALL, savings=self._savings)
+        rewrite = self._engine.rewriting(self._sent, self._condensed, self._frame, moment)
+        if rewrite is not None:
+            self.rewrites += 1
+            goal = self._sent[self._frame.request_at].text
+            self._condensed = self._engine.condensed(rewrite, self._condensed, goal=goal)
+
+    @property
+    def _frame(self) -> Frame:
         request_at = next(at for at, m in enumerate(self._sent) if isinstance(m, HumanMessage))
-        frame = Frame(request_at=request_at, tools_key=len(self._tools))
-        plan = self._engine.plan(self._sent, frame=frame)
-        self._engine.settled(plan, Usage(input_tokens=plan.input_tokens), at=0.0)
+        limit = self.context.limit_tokens
+        return Frame(request_at=request_at, tools_key=len(self._tools), limit_tokens=limit)
+
+    def _plan(self) -> ContextPlan:
+        return self._engine.plan(self._sent, self._condensed, self._frame)
+
+    def _planned(self) -> Sent:
+        plan = self._plan()
+        self._pending.append(plan)
         return Sent(messages=plan.messages, marked=self._engine.marked(plan), tools=self._tools)
 
     def _pruned(
@@ -84,10 +121,20 @@ class Pruned:
             self._handles[at] = found.handle
         return message.model_copy(update={"content": found.text})
 
-    def billed(self, input_tokens: int) -> None:
-        """What the provider reported for the last request."""
-        self._billed.append(input_tokens)
-        self._billed_at = len(self._sent)
+    def billed(self, usage: WireUsage, *, at: float) -> None:
+        """What the provider reported for the next of the requests that were built."""
+        self._billed.append(usage.input_tokens)
+        self._billed_at, self._at = len(self._sent), at
+        reported = Usage(
+            input_tokens=usage.input_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_5m_tokens=usage.cache_write_5m_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
+        )
+        saved, _ = self._engine.settled(self._pending.pop(0), reported, at=at)
+        self._savings = self._savings.after(
+            replay_nusd=saved.replay_nusd, paid_nusd=saved.paid_nusd
+        )
 
     def _before(self) -> SentPrefix:
         tokens = self._billed[-1] if self._billed else 0
@@ -103,13 +150,14 @@ class Pruned:
 
     def holds(self, value: str) -> bool:
         """Whether what is sent now has a value."""
-        return any(value in text_of(message) for message in self._sent)
+        return any(value in text_of(message) for message in self._plan().messages)
 
     def fetch(self, missing: Copied) -> list[Request]:
         """The calls that bring a value back, each an answer that calls `recall`; [] if none can."""
         handle = self._handles.get(missing.source)
-        if handle is None:
+        if handle is None or not self.holds(handle):
             return []
+        self._pending.clear()
         turn = self._recording.messages[missing.step]
         asks: list[dict[str, str]] = [{"query": f"{missing.key} {turn.text}".strip()[:300]}]
         start, requests = 1, []
@@ -135,6 +183,12 @@ class Pruned:
         asking = AIMessage("", tool_calls=[call])
         self._sent += [asking, ToolMessage(brought, tool_call_id=call_id, name="recall")]
         return before.answered(count_text(text_of(asking)) + _CALL_TOKENS)
+
+
+class SmallWindow(Pruned):
+    """The same within 3,000 tokens a step: history has to be rewritten, with extracts."""
+
+    context = Context(limit_tokens=3_000, allocation=Allocation(recent=1_000, summary=400))
 
 
 def _query(before: Sequence[BaseMessage]) -> str:

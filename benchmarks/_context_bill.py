@@ -57,18 +57,18 @@ class Account:
     cost_nusd: dict[Provider, int] = field(default_factory=lambda: {"anthropic": 0, "openai": 0})
     tokens: int = 0
     refusals: list[str] = field(default_factory=list[str])
-    last_input_tokens: dict[Provider, int] = field(default_factory=dict["Provider", int])
+    last: dict[Provider, WireUsage] = field(default_factory=dict["Provider", WireUsage])
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._seconds = 0.0
         self._caches = {
-            "anthropic": BreakpointCache(lambda: self._seconds),
-            "openai": AutomaticCache(lambda: self._seconds),
+            "anthropic": BreakpointCache(lambda: self.seconds),
+            "openai": AutomaticCache(lambda: self.seconds),
         }
 
     def charge(self, request: Request) -> None:
         """Adds a request to both bills."""
-        self._seconds += SECONDS_A_CALL
+        self.seconds += SECONDS_A_CALL
         for provider, counter in _COUNTERS.items():
             try:
                 usage = counter.usage(request, self._caches)
@@ -76,7 +76,7 @@ class Account:
                 self.refusals.append(f"{provider}: {refusal}")
                 continue
             self.cost_nusd[provider] += counter.model.cost_nusd(usage)
-            self.last_input_tokens[provider] = usage.input_tokens
+            self.last[provider] = usage
             if provider == "openai":
                 self.tokens += usage.input_tokens + request.output_tokens
 

@@ -32,7 +32,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._context_agentkit import Pruned
+from benchmarks._context_agentkit import Pruned, SmallWindow
 from benchmarks._context_bill import Account, Provider
 from benchmarks._context_policies import PEERS, Policy
 from benchmarks._recordings import Copied, Recording, load, text_of
@@ -41,6 +41,7 @@ from benchmarks._transcript_edits import edited
 SETS = ("livemcp", "tau_airline")
 PROVIDERS: tuple[Provider, ...] = ("anthropic", "openai")
 OURS = "agentkit"
+SMALL = "agentkit-3000-tokens"
 EDITED_TRANSCRIPTS = 500
 # Of all rows of both sets, of which the data folder holds a part: tokens, recall, observed.
 BASELINES = {
@@ -70,6 +71,7 @@ class Replay:
     observed: int = 0
     observed_recalled: int = 0
     fetches: int = 0
+    rewrites: int = 0
     lost: list[Copied] = field(default_factory=list[Copied])
     build_seconds: float = 0.0
 
@@ -101,7 +103,9 @@ def replay(
         found.account.charge(sent.request)
         found.lost += missing
         if isinstance(session, Pruned):
-            session.billed(found.account.last_input_tokens[provider])
+            session.billed(found.account.last[provider], at=found.account.seconds)
+    if isinstance(session, Pruned):
+        found.rewrites = session.rewrites
     return found
 
 
@@ -124,7 +128,7 @@ def _fetch(found: Replay, session: Pruned, missing: list[Copied], provider: Prov
             found.fetches += len(requests)
             for request in requests:
                 found.account.charge(request)
-                session.billed(found.account.last_input_tokens[provider])
+                session.billed(found.account.last[provider], at=found.account.seconds)
         if session.holds(value.value):
             missing.remove(value)
             found.recalled += 1
@@ -147,6 +151,7 @@ def measured(
             fetching = _worse(*(_ratios(paid, base) for paid in bills.values()))
             figures["tokens_ratio_fetching"] = fetching["tokens_ratio"]
             figures["recall_fetching"] = fetching["recall"]
+        figures["rewrites"] = max(sum(run.rewrites for run in paid) for paid in bills.values())
         figures["fetches"] = max(sum(run.fetches for run in paid) for paid in bills.values())
         for provider, paid in bills.items():
             suffix = "" if provider == "anthropic" else "_openai"
@@ -218,7 +223,7 @@ def main() -> int:
     if not (folder / "trajectories").is_dir():
         print(f"no trajectories in {folder}; set AGENTKIT_DATA (see --help)", file=sys.stderr)
         return 2
-    policies: dict[str, Policy] = {OURS: Pruned, **PEERS}
+    policies: dict[str, Policy] = {OURS: Pruned, SMALL: SmallWindow, **PEERS}
     if options.policy:
         unknown = set(options.policy) - policies.keys()
         if unknown:

@@ -15,6 +15,7 @@ from agentkit.memory.cache_rules import Ttl
 from agentkit.memory.rewriting import (
     DEFAULT_RISK,
     CallsLeft,
+    RewriteCase,
     RewriteRule,
     as_many_again,
     pays_without_risk,
@@ -121,7 +122,7 @@ class Rewrite:
 
     The turns of `dropped` make way for a summary of at most `summary_tokens`; `kept` stay. `needed`
     are identifiers that must survive. Without it `sent_tokens` would be sent, of which
-    `warm_tokens` are in the cache.
+    `warm_tokens` are in the cache. It was decided on `case`.
     """
 
     start: int
@@ -133,3 +134,4 @@ class Rewrite:
     sent_tokens: int
     warm_tokens: int
     needed: tuple[str, ...]
+    case: RewriteCase

@@ -159,14 +159,14 @@ class ContextEngine:
         if cut is None:
             return None
         warm = self._spending.warm_tokens(sent, calls=moment.calls, now=moment.now)
-        if must:
-            return self._rewrite(view, frame, cut, "is nearly full", sent, warm)
         case = self._case(view, frame, cut, moment, sent, warm)
+        if must:
+            return self._rewrite(view, frame, cut, "is nearly full", case)
         why: RewriteReason = "saves money" if case.price_nusd > 0 else "the cache has expired"
         if self.policy.rewrite(case):
-            return self._rewrite(view, frame, cut, why, sent, warm)
+            return self._rewrite(view, frame, cut, why, case)
         if moment.forced is not None:
-            rewrite = self._rewrite(view, frame, cut, why, sent, warm)
+            rewrite = self._rewrite(view, frame, cut, why, case)
             return rewrite if moment.forced(rewrite) else None
         return None
 
@@ -232,7 +232,7 @@ class ContextEngine:
         return Cut(at=at, stays=stays, dropped_tokens=dropped, summary_tokens=most)
 
     def _rewrite(
-        self, view: View, frame: Frame, cut: Cut, reason: RewriteReason, sent: int, warm: int
+        self, view: View, frame: Frame, cut: Cut, reason: RewriteReason, case: RewriteCase
     ) -> Rewrite:
         turns = self._requests.transcript
         dropped = [
@@ -250,8 +250,9 @@ class ContextEngine:
             kept=kept,
             dropped_tokens=cut.dropped_tokens,
             summary_tokens=cut.summary_tokens,
-            sent_tokens=sent,
-            warm_tokens=warm,
+            sent_tokens=case.sent_tokens,
+            warm_tokens=case.warm_tokens,
+            case=case,
             needed=tuple(needed[:_MOST_NEEDED]),
         )
 

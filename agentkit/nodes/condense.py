@@ -10,12 +10,14 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agentkit.budgets.errors import BudgetError
+from agentkit.budgets.money import format_usd
 from agentkit.budgets.price import CacheWrite
 from agentkit.effects import Blocking, Work
 from agentkit.errors import PromptTooLong
 from agentkit.memory.allocation import AllotmentExceeded
 from agentkit.memory.context import DOES_NOT_FIT, Condensed, ContextPlan, Rewrite
 from agentkit.memory.engine import Moment
+from agentkit.memory.rewriting import RewriteCase
 from agentkit.memory.summary import Summary, instruction
 from agentkit.metering import metered_call
 from agentkit.model_call import Call, message_of
@@ -248,15 +250,32 @@ def _note(run: Run, step: int, rewrite: Rewrite, after: Condensed, by_model: boo
     how = "a model's summary" if by_model else "an extract"
     if not after.summary:
         how = "nothing"
+    case = rewrite.case
     run.task.note(
         "context_rewritten",
         f"{len(rewrite.dropped)} messages ({rewrite.dropped_tokens} tokens) made way for {how}: "
-        f"{rewrite.reason}",
+        f"{rewrite.reason}{_figures(case)}",
         step=step,
         data={
             "reason": rewrite.reason,
             "messages": len(rewrite.dropped),
             "tokens": rewrite.dropped_tokens,
             "by_model": by_model,
+            "sent_tokens": case.sent_tokens,
+            "new_tokens": case.new_tokens,
+            "price_nusd": round(case.price_nusd),
+            "saving_nusd": round(case.saving_nusd),
+            "calls_left": case.calls_left,
+            "room_nusd": round(case.savings.room(case.risk)),
         },
     )
+
+
+def _figures(case: RewriteCase) -> str:
+    """What it was decided on, in money; nothing where no price is known."""
+    if case.price.output <= 0 or case.price.read == 0:  # unknown, or prefill
+        return ""
+    saving, price = round(case.saving_nusd), round(case.price_nusd)
+    a_call = f"saves {format_usd(saving)}" if saving >= 0 else f"costs {format_usd(-saving)} more"
+    now = f"costs {format_usd(price)}" if price >= 0 else f"saves {format_usd(-price)}"
+    return f"; it {a_call} a call, {now} now, and {case.calls_left:.0f} calls may follow"

@@ -132,6 +132,14 @@ def test_a_replayed_transcript_is_read_from_the_cache(wire: WireName) -> None:
     assert missed <= {"too_short"}
 
 
+def _rewritten(task_id: str, step: int, capsys: pytest.CaptureFixture[str]) -> list[Any]:
+    """What `agentkit show` tells of rewriting at a step."""
+    show = ["show", task_id, "--ledger", "sqlite:///ledger.db", "--context", str(step), "--json"]
+    assert main(show) == 0
+    events = json.loads(capsys.readouterr().out)["events"]
+    return [event for event in events if event["kind"] == "context_rewritten"]
+
+
 def test_show_tells_what_a_step_sent_and_left_out(
     wire: WireName,
     tmp_path: Path,
@@ -156,6 +164,11 @@ def test_show_tells_what_a_step_sent_and_left_out(
     assert {"system", "tools", "summary", "history", "observations", "user"} == set(parts)
     assert sum(part["tokens"] for part in parts.values()) <= 6000
     assert told["left_out"][0]["why"] == "is nearly full"
+    told_at = {step: _rewritten(result.task_id, step, capsys) for step in range(1, 14)}
+    (decided, *_) = [event for found in told_at.values() for event in found]
+    assert decided["data"]["new_tokens"] < decided["data"]["sent_tokens"] <= 6000
+    assert decided["data"]["saving_nusd"] != 0
+    assert f"{decided['data']['calls_left']:.0f} calls may follow" in decided["text"]
     assert main([*show, "13"]) == 0
     assert "observations" in capsys.readouterr().out
     assert main([*show, "99"]) != 0
