@@ -1,16 +1,17 @@
 """Which requests need the dear model, told from the request alone: the gap that is recovered.
 
-    python benchmarks/escalation.py [--json] [--seeds 3]
+    python benchmarks/escalation.py [--json] [--seeds 3] [--folds 10]
 
 For each question of MMLU and GSM8K it is known whether a weak and a strong model were right
 (RouteLLM's published outcomes of mixtral-8x7b and gpt-4). A method scores each question, and those
 of the highest score go to the strong model. APGR is the share of the gap between both models that
 is recovered, averaged over all shares of questions sent; CPT the share that recovers 50 or 80 %.
 
-Folds hold whole subjects of MMLU together, so that each is scored by what was fitted to others.
-GSM8K has none; its folds are of single questions. All that is fitted or chosen, the parts of our
-score too, is fitted inside the training folds. Figures are means over seeds of the folds; scores of
-all folds are ranked together.
+Each subject of MMLU is scored by what was fitted to all others; `--folds` says in how many folds of
+whole subjects instead. GSM8K has none; its ten folds are of single questions. All that is fitted or
+chosen, the parts of our score too, is fitted inside the training folds. Figures are means over
+seeds, of the folds where they are drawn and of the forests; scores of all folds are ranked
+together. Ours is fitted as it ships, to the rows of both sets but the fold that is scored.
 
 Needs the data folder named by AGENTKIT_DATA (default ../shared/data).
 """
@@ -35,17 +36,16 @@ from agentkit.routing.fit import Examples, fit_difficulty, gap_recovered, shared
 
 DATA = Path(os.environ.get("AGENTKIT_DATA", "../shared/data"))
 SETS = ("mmlu", "gsm8k")
-_FOLDS = 10
+_SINGLE_FOLDS = 10
 _RANDOM_ORDERS = 200
 _BOOTSTRAPS = 400
-_SHIPPED_TREES = 40
 _TRAINED_ON = (
     "the development rows of RouteLLM's MMLU (34 subjects) and GSM8K outcomes, Apache-2.0: "
     "where gpt-4-1106 was right and mixtral-8x7b was not"
 )
 NO_ROUTELLM = (
     "none of its learned routers runs without a network: mf and sw_ranking embed each request with "
-    "OpenAI's API, bert and causal_llm load their weights from a hub (see docs/routing.md)"
+    "OpenAI's API, bert and causal_llm load their weights from a hub (docs/decisions/routing.md)"
 )
 
 Floats = NDArray[np.float64]
@@ -54,26 +54,28 @@ Scorer = Callable[["Split"], Floats]
 
 
 class Split:
-    """A set with its features, and the fold that is scored."""
+    """A set with its features and the fold that is scored; `others` are the rows of other sets."""
 
-    def __init__(self, rows: Sequence[Question], seed: int) -> None:
+    def __init__(self, rows: Sequence[Question], others: Sequence[Question]) -> None:
         self.rows = rows
-        self.seed = seed
-        pieces = shipped_pieces()
-        self.features = [features_of(row.text, pieces) for row in rows]
+        self.seed = 0
+        self.all = _examples([*rows, *others])
+        self.others = range(len(rows), len(rows) + len(others))
         self.gains = [row.gain for row in rows]
         self.groups = [row.subject or str(place) for place, row in enumerate(rows)]
         self.train: list[int] = []
         self.test: list[int] = []
 
-    def examples(self, places: Sequence[int]) -> Examples:
-        """Some rows as what a difficulty is fitted to."""
-        return Examples(
-            features=self.features,
-            cheap_ok=[row.weak_ok for row in self.rows],
-            dear_ok=[row.strong_ok for row in self.rows],
-            groups=self.groups,
-        ).at(places)
+
+def _examples(rows: Sequence[Question]) -> Examples:
+    """Rows as what a difficulty is fitted to, each group the same weight."""
+    pieces = shipped_pieces()
+    return Examples(
+        features=[features_of(row.text, pieces) for row in rows],
+        cheap_ok=[row.weak_ok for row in rows],
+        dear_ok=[row.strong_ok for row in rows],
+        groups=[row.subject or f"none {place % 20}" for place, row in enumerate(rows)],
+    )
 
 
 def main() -> None:
@@ -83,28 +85,44 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seeds", type=int, default=3, help="how often folds are drawn anew")
+    parser.add_argument("--folds", type=int, help="of whole subjects; default: one a subject")
     parser.add_argument("--ship", metavar="FILE", help="fit to all rows, write the file, and stop")
     arguments = parser.parse_args()
     if arguments.ship:
         ship(Path(arguments.ship))
         return
-    report = {name: measured(questions(DATA, name), arguments.seeds) for name in SETS}
+    rows = {name: questions(DATA, name) for name in SETS}
+    report = {
+        name: measured(
+            rows[name],
+            [row for other in SETS if other != name for row in rows[other]],
+            arguments.seeds,
+            arguments.folds,
+        )
+        for name in SETS
+    }
     if arguments.json:
         print(json.dumps(report, indent=2))
     else:
         _print(report)
 
 
-def measured(rows: Sequence[Question], seeds: int) -> dict[str, Row]:
-    """Each method's figures on a set."""
+def measured(
+    rows: Sequence[Question], others: Sequence[Question], seeds: int, folds: int | None
+) -> dict[str, Row]:
+    """Each method's figures on a set; the words of a request say the same with each seed."""
     gain = np.array([row.gain for row in rows], float)
-    split = Split(rows, 0)
+    split = Split(rows, others)
     found: dict[str, list[Floats]] = {"agentkit": [], "tfidf": []}
     scorers: dict[str, Scorer] = {"agentkit": _agentkit, "tfidf": _tfidf}
+    if not rows[0].subject:
+        folds = _SINGLE_FOLDS
     for seed in range(seeds):
         split.seed = seed
         for name, scorer in scorers.items():
-            found[name].append(_out_of_fold(split, scorer))
+            if folds is None and seed and name == "tfidf":
+                continue
+            found[name].append(_out_of_fold(split, scorer, folds))
             print(
                 f"seed {seed}: {name} {gap_recovered(found[name][-1], gain):.4f}", file=sys.stderr
             )
@@ -122,22 +140,23 @@ def measured(rows: Sequence[Question], seeds: int) -> dict[str, Row]:
     return figures
 
 
-def _out_of_fold(split: Split, scorer: Scorer) -> Floats:
+def _out_of_fold(split: Split, scorer: Scorer, folds: int | None) -> Floats:
+    """Scores by what was fitted to the other folds; None for a fold a group."""
     names = sorted(set(split.groups))
-    order = np.random.default_rng(split.seed).permutation(len(names)) % _FOLDS
+    order = np.random.default_rng(split.seed).permutation(len(names)) % (folds or len(names))
     fold_of = dict(zip(names, order.tolist(), strict=True))
-    folds = np.array([fold_of[group] for group in split.groups])
+    places = np.array([fold_of[group] for group in split.groups])
     scores = np.zeros(len(split.rows))
-    for fold in range(_FOLDS):
-        split.train = np.flatnonzero(folds != fold).tolist()
-        split.test = np.flatnonzero(folds == fold).tolist()
+    for fold in range(int(places.max()) + 1):
+        split.train = np.flatnonzero(places != fold).tolist()
+        split.test = np.flatnonzero(places == fold).tolist()
         scores[split.test] = scorer(split)
     return scores
 
 
 def _agentkit(split: Split) -> Floats:
-    fitted = fit_difficulty(split.examples(split.train), seed=split.seed)
-    return np.array([fitted.of(split.features[place]) for place in split.test])
+    fitted = fit_difficulty(split.all.at([*split.train, *split.others]), seed=split.seed)
+    return np.array([fitted.of(split.all.features[place]) for place in split.test])
 
 
 def _tfidf(split: Split) -> Floats:
@@ -190,15 +209,8 @@ def _against(ours: Sequence[Floats], length: Floats, rows: Sequence[Question]) -
 
 def ship(file: Path) -> None:
     """The difficulty in the wheel: fitted to all rows of both sets, each group the same weight."""
-    rows = [row for name in SETS for row in questions(DATA, name)]
-    pieces = shipped_pieces()
-    examples = Examples(
-        features=[features_of(row.text, pieces) for row in rows],
-        cheap_ok=[row.weak_ok for row in rows],
-        dear_ok=[row.strong_ok for row in rows],
-        groups=[row.subject or f"gsm8k {place % 20}" for place, row in enumerate(rows)],
-    )
-    fitted = fit_difficulty(examples, trees=_SHIPPED_TREES, trained_on=_TRAINED_ON)
+    examples = _examples([row for name in SETS for row in questions(DATA, name)])
+    fitted = fit_difficulty(examples, trained_on=_TRAINED_ON)
     fitted.write(file)
     print(f"{file}: {', '.join(fitted.spreads)}, {file.stat().st_size:,} bytes")
 

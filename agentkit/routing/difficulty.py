@@ -2,13 +2,15 @@
 
 It is a sum of up to four parts, each on the scale of its own spread: the length, how alike the
 offered answers are, a linear score and a forest over all features. Features are read as quantiles
-of the rows that it was fitted to, so that none of them can run away with the sum.
+of the rows that it was fitted to, so that none of them can run away with the sum. Word problems can
+have a difficulty of their own.
 """
 
 from __future__ import annotations
 
 import bisect
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -25,6 +27,9 @@ VERSION = 1
 Part = Literal["length", "likeness", "linear", "forest"]
 PARTS: tuple[Part, ...] = get_args(Part)
 LIKENESS = "options_shared_words"
+_OFFERED = "options_words"
+_COUNTED = ("distinct_numbers", "number_word")
+_LEAST_NUMBERS = 2
 _MOST_FILE_BYTES = 4_000_000
 _MOST_FEATURES = 500
 _MOST_STEPS = 1_000
@@ -35,7 +40,7 @@ _HALF = 0.495
 @dataclass(frozen=True)
 class Difficulty:
     """A fitted difficulty. `spreads` are mean and deviation of each part that counts, by name;
-    `scale` those of their sum."""
+    `scale` those of their sum; `problems` judges word problems in its place, if not None."""
 
     features: tuple[str, ...]
     grids: tuple[tuple[float, ...], ...]
@@ -44,6 +49,7 @@ class Difficulty:
     spreads: Mapping[Part, tuple[float, float]]
     scale: tuple[float, float]
     trained_on: str = ""
+    problems: Difficulty | None = None
     pieces: Pieces | None = None
 
     @classmethod
@@ -68,6 +74,7 @@ class Difficulty:
 
     def to_dict(self) -> dict[str, object]:
         """The difficulty as JSON types."""
+        problems = {} if self.problems is None else {"problems": self.problems.to_dict()}
         return {
             "version": VERSION,
             "trained_on": self.trained_on,
@@ -77,6 +84,7 @@ class Difficulty:
             "forest": self.forest.to_json(),
             "spreads": {part: list(spread) for part, spread in self.spreads.items()},
             "scale": list(self.scale),
+            **problems,
         }
 
     def __call__(self, text: str) -> float:
@@ -85,6 +93,8 @@ class Difficulty:
 
     def of(self, found: Mapping[str, float]) -> float:
         """The difficulty of a request with these features."""
+        if self.problems is not None and is_problem(found):
+            return self.problems.of(found)
         value = self.raw(self.row(found))
         mean, deviation = self.scale
         return max(-_FURTHEST, min(_FURTHEST, (value - mean) / deviation))
@@ -115,8 +125,10 @@ class Difficulty:
 
     def told(self, text: str, most: int = 4) -> list[str]:
         """The features of a request that stand out most from what it was fitted to, in words."""
-        row = self.row(features_of(text, self.pieces or shipped_pieces()))
-        named = sorted(zip(self.features, row, strict=True), key=lambda each: -abs(each[1]))
+        found = features_of(text, self.pieces or shipped_pieces())
+        fitted = self.problems if self.problems is not None and is_problem(found) else self
+        row = fitted.row(found)
+        named = sorted(zip(fitted.features, row, strict=True), key=lambda each: -abs(each[1]))
         return [
             f"{name.replace('_', ' ')}: {'more' if value > 0 else 'less'} than in "
             f"{'all' if abs(value) >= _HALF else format(abs(value) + 0.5, '.0%')} it was fitted to"
@@ -127,6 +139,12 @@ class Difficulty:
     @cached_property
     def _places(self) -> Mapping[str, int]:
         return {name: place for place, name in enumerate(self.features)}
+
+
+def is_problem(found: Mapping[str, float]) -> bool:
+    """Whether a request looks like a word problem: two numbers, and no answers to choose from."""
+    numbers = sum(math.expm1(found.get(name, 0.0)) for name in _COUNTED)
+    return not found.get(_OFFERED) and round(numbers) >= _LEAST_NUMBERS
 
 
 def quantile(value: float, grid: Sequence[float]) -> float:
@@ -158,7 +176,7 @@ def _shipped() -> Difficulty:
     return _read(json.loads(data))
 
 
-def _read(data: object) -> Difficulty:
+def _read(data: object, *, of_problems: bool = False) -> Difficulty:
     if not is_table(data):
         raise ValueError("it is no JSON object")
     facts = data
@@ -179,10 +197,14 @@ def _read(data: object) -> Difficulty:
     for part, feature in (("length", "length"), ("likeness", LIKENESS)):
         if part in spreads and feature not in names:
             raise ValueError(f"the part {part} needs the feature {feature}")
+    problems = facts.get("problems")
+    if problems is not None and of_problems:
+        raise ValueError("the difficulty of word problems has one of its own")
     return Difficulty(
         features=names, grids=grids, linear=linear, spreads=spreads,
         forest=read_forest(facts["forest"], len(names)),
         scale=_spread(facts["scale"]), trained_on=str(facts.get("trained_on", ""))[:500],
+        problems=None if problems is None else _read(problems, of_problems=True),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agentkit.errors import ConfigError, ExtraMissing
-from agentkit.routing.difficulty import LIKENESS, Difficulty, Part
+from agentkit.routing.difficulty import LIKENESS, Difficulty, Part, is_problem
 from agentkit.routing.forest import Forest, Tree
 
 try:
@@ -23,17 +23,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Parts = tuple[Part, ...]
 
-CHOICES: tuple[Parts, ...] = (
-    ("length", "likeness", "linear"),
-    ("length", "likeness", "forest"),
-)
-_ALL: Parts = ("length", "likeness", "linear", "forest")
 _OF_LENGTH = frozenset({"length", "sentences", "entropy", "clauses"})
 _STEPS = 32
-_TREES = 120
+_TREES = 30
+"""Of each of the two outcomes."""
 _LEAST_LEAF = 50
 _FEATURES_A_SPLIT = 0.3
-_INNER_FOLDS = 6
+_FEWEST_FOR_FOREST = 2_000
 _LEAST_ROWS = 50
 _NO_SPREAD = 1e-9
 
@@ -41,7 +37,7 @@ _NO_SPREAD = 1e-9
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Requests by their features, whether the cheap and the dear model did on each, and the group
-    that each belongs to, so that no group is both learned from and judged on."""
+    that each belongs to: all groups count the same, however many rows they have."""
 
     features: Sequence[Mapping[str, float]]
     cheap_ok: Sequence[bool]
@@ -79,24 +75,28 @@ class Examples:
 def fit_difficulty(
     examples: Examples, *, seed: int = 0, trees: int = _TREES, trained_on: str = ""
 ) -> Difficulty:
-    """A difficulty, with the parts that order the groups best which the others were fitted to.
+    """A difficulty; word problems have one of their own where both they and others are enough.
 
-    Raises ConfigError for examples of a single group, and ExtraMissing without scikit-learn.
+    Beside length and likeness it has a forest, or the features' own slopes where there are fewer
+    than 2,000 rows. Raises ExtraMissing without scikit-learn.
     """
+    problems = [is_problem(row) for row in examples.features]
+    kinds = [[at for at, each in enumerate(problems) if each is kind] for kind in (False, True)]
+    if not all(_is_enough(examples, places) for places in kinds):
+        return _fitted(examples, seed, trees, trained_on)
+    other, own = (_fitted(examples.at(places), seed, trees, trained_on) for places in kinds)
+    return replace(other, problems=own)
+
+
+def _is_enough(examples: Examples, places: Sequence[int]) -> bool:
+    return len(places) >= _LEAST_ROWS and len({examples.gains[at] for at in places}) > 1
+
+
+def _fitted(examples: Examples, seed: int, trees: int, trained_on: str) -> Difficulty:
     table = _Table.of(examples)
-    parts = _best_parts(table, seed=seed, trees=trees)
+    fourth: Part = "forest" if len(table.values) >= _FEWEST_FOR_FOREST else "linear"
+    parts: Parts = ("length", "likeness", fourth)
     return _Fitted(table, parts, seed=seed, trees=trees).difficulty(trained_on)
-
-
-def _best_parts(table: _Table, *, seed: int, trees: int) -> Parts:
-    """The parts whose sum recovers most of the gap on groups that it was not fitted to."""
-    found = {parts: np.zeros(len(table.gain)) for parts in CHOICES}
-    for train, test in _folds(table.groups, seed):
-        fitted = _Fitted(table.at(train), _ALL, seed=seed, trees=max(1, trees // 2))
-        values = fitted.values(table.values[test])
-        for parts in CHOICES:
-            found[parts][test] = sum(values[name] for name in parts if name in values)
-    return max(CHOICES, key=lambda parts: gap_recovered(found[parts], table.gain))
 
 
 def gap_recovered(scores: Sequence[float] | Floats, gains: Sequence[int] | Floats) -> float:
@@ -125,7 +125,8 @@ class _Table:
 
     names: tuple[str, ...]
     values: Floats
-    gain: Floats
+    cheap: Floats
+    dear: Floats
     groups: NDArray[np.str_]
 
     @classmethod
@@ -134,14 +135,15 @@ class _Table:
         return cls(
             names=names,
             values=np.array([[row[name] for name in names] for row in examples.features]),
-            gain=np.asarray(examples.gains, float),
+            cheap=np.asarray(examples.cheap_ok, float),
+            dear=np.asarray(examples.dear_ok, float),
             groups=np.asarray(examples.groups),
         )
 
-    def at(self, places: Ints) -> _Table:
-        return replace(
-            self, values=self.values[places], gain=self.gain[places], groups=self.groups[places]
-        )
+    @property
+    def gain(self) -> Floats:
+        """What the dear model gained on each."""
+        return self.dear - self.cheap
 
 
 class _Fitted:
@@ -153,11 +155,14 @@ class _Fitted:
         self.grids = [[float(f"{each:.5g}") for each in grid] for grid in grids]
         rows = self._quantiles(table.values)
         weights = _group_weights(table.groups)
-        self.linear = _covariances(rows, table.gain, weights)
+        self.linear = _slopes(rows, table.gain, weights)
         self.linear[[at for at, name in enumerate(self.names) if name in _OF_LENGTH]] = 0.0
-        self.forest: Any = None
+        self.forests: tuple[Any, ...] = ()
         if "forest" in parts:
-            self.forest = _forest(rows, table.gain, weights, seed=seed, trees=trees)
+            self.forests = tuple(
+                _forest(rows, right, weights, seed=seed + place, trees=trees)
+                for place, right in enumerate((table.dear, table.cheap))
+            )
         self.spreads: dict[Part, tuple[float, float]] = {}
         for name in parts:
             values = self._part(name, rows)
@@ -165,18 +170,18 @@ class _Fitted:
                 self.spreads[name] = (float(values.mean()), float(values.std()))
         self.sums = np.sum(list(self._scaled(rows).values()), axis=0)
 
-    def values(self, features: Floats) -> dict[Part, Floats]:
-        """Each part of each row, on the scale of its spread."""
-        return self._scaled(self._quantiles(features))
-
     def difficulty(self, trained_on: str) -> Difficulty:
         """The same as plain data."""
-        trees = () if self.forest is None else self.forest.estimators_
+        trees = [
+            _tree(each.tree_, times)
+            for times, forest in zip((2, -2), self.forests, strict=False)
+            for each in forest.estimators_
+        ]
         return Difficulty(
             features=self.names,
             grids=tuple(map(tuple, self.grids)),
             linear=tuple(round(float(weight), 5) for weight in self.linear),
-            forest=Forest(tuple(_tree(each.tree_) for each in trees)),
+            forest=Forest(tuple(trees)),
             spreads=self.spreads,
             scale=(float(self.sums.mean()), max(float(self.sums.std()), _NO_SPREAD)),
             trained_on=trained_on,
@@ -192,7 +197,8 @@ class _Fitted:
         if name == "linear":
             return np.asarray(rows @ self.linear)
         if name == "forest":
-            return np.asarray(self.forest.predict(rows))
+            dear, cheap = (forest.predict(rows) for forest in self.forests)
+            return np.asarray(dear - cheap)
         feature = LIKENESS if name == "likeness" else "length"
         if feature not in self.names:
             return np.zeros(len(rows))
@@ -217,28 +223,33 @@ def _searched(steps: Floats, values: Floats, side: Literal["left", "right"]) -> 
     return np.asarray(found)
 
 
-def _covariances(rows: Floats, gain: Floats, weights: Floats) -> Floats:
-    """Each feature by itself: what ridge regression tends to as its penalty grows without end."""
+def _slopes(rows: Floats, gain: Floats, weights: Floats) -> Floats:
+    """Each feature's own regression of the gain, as if there were no other: with so many that say
+    nearly the same, a joint one learns the groups."""
     centred = gain - np.average(gain, weights=weights)
-    means = np.average(rows, axis=0, weights=weights)
-    return np.asarray(np.average((rows - means) * centred[:, None], axis=0, weights=weights))
+    spread = rows - np.average(rows, axis=0, weights=weights)
+    together = np.average(spread * centred[:, None], axis=0, weights=weights)
+    alone = np.average(spread**2, axis=0, weights=weights)
+    return np.asarray(np.where(alone > _NO_SPREAD, together / np.maximum(alone, _NO_SPREAD), 0.0))
 
 
-def _forest(rows: Floats, gain: Floats, weights: Floats, *, seed: int, trees: int) -> Any:
-    """Geurts, Ernst and Wehenkel, "Extremely randomized trees" (2006)."""
+def _forest(rows: Floats, right: Floats, weights: Floats, *, seed: int, trees: int) -> Any:
+    """How likely one model is right. Both are told apart by more than their difference is, which
+    is small. Geurts, Ernst and Wehenkel, "Extremely randomized trees" (2006)."""
     regressor: Any = _ensemble().ExtraTreesRegressor(
         n_estimators=trees,
         min_samples_leaf=_LEAST_LEAF,
         max_features=_FEATURES_A_SPLIT,
         random_state=seed,
     )
-    mean = float((gain * weights).sum() / weights.sum())
-    return regressor.fit(rows, gain - mean, sample_weight=weights)
+    return regressor.fit(rows, right, sample_weight=weights)
 
 
-def _tree(tree: Any) -> Tree:
+def _tree(tree: Any, times: int) -> Tree:
+    """`times` its values: the mean of all trees of two forests is then half of their difference,
+    times two."""
     is_leaf = [left < 0 for left in tree.children_left]
-    values = tree.value[:, 0, 0]
+    values = tree.value[:, 0, 0] * times
 
     def inner(column: Any, at_leaf: int) -> tuple[int, ...]:
         return tuple(
@@ -261,19 +272,6 @@ def _group_weights(groups: NDArray[np.str_]) -> Floats:
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
     weights = 1.0 / counts[inverse]
     return np.asarray(weights * len(weights) / weights.sum())
-
-
-def _folds(groups: NDArray[np.str_], seed: int) -> list[tuple[Ints, Ints]]:
-    """Folds that share no group."""
-    names, inverse = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
-        raise ConfigError("the examples are of one group; give two or more, or a group each")
-    order = np.random.default_rng(seed).permutation(len(names)) % min(_INNER_FOLDS, len(names))
-    fold = order[inverse]
-    return [
-        (np.flatnonzero(fold != each), np.flatnonzero(fold == each))
-        for each in range(int(order.max()) + 1)
-    ]
 
 
 def _ensemble() -> Any:

@@ -63,8 +63,12 @@ def test_a_circling_answer_gives_way_and_costs_its_worst_case(wire: Wire) -> Non
 
 async def test_so_it_is_on_the_event_loop(wire: Wire) -> None:
     with ScriptedProvider(says(CIRCLES, pause_seconds=0.006)) as server:
-        asked = Agent(models(wire, server), cascade=Cascade(cut_babble=True))
+        tiers = models(wire, server)
+        asked = Agent(tiers, cascade=Cascade(cut_babble=True))
         assert_cut(await asked.arun("why?"))
+        for tier in tiers:
+            client = getattr(tier, "root_async_client", None) or tier._async_client
+            await client.close()
         assert server.wait_idle()
         assert [each.delivered_usage for each in server.bill.records] == [False, True]
 

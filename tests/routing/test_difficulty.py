@@ -86,6 +86,54 @@ def test_what_is_fitted_orders_as_it_was_taught(tmp_path: Path) -> None:
     assert [again.of(row) for row in examples.features] == pytest.approx(scores, abs=0.01)
 
 
+def test_many_rows_teach_a_forest_and_few_the_slopes_of_features() -> None:
+    def gain(at: int) -> int:
+        return int(at % 17 > 8)
+
+    assert "forest" in fit_difficulty(_examples(2_000, gain), trees=5).spreads
+    few = fit_difficulty(_examples(200, gain))
+    assert "linear" in few.spreads
+    assert few.forest == Forest()
+
+
+def test_a_forest_tells_what_only_the_dear_model_can() -> None:
+    """Both models do on even rows, neither on the others but where the noise is high."""
+    rows = [{"length": 1.0, "a": float(at % 2), "b": float(at * 7 % 10)} for at in range(3_000)]
+    examples = Examples(
+        features=rows,
+        cheap_ok=[row["a"] == 0 for row in rows],
+        dear_ok=[row["a"] == 0 or row["b"] > 4 for row in rows],
+        groups=[f"group {at % 8}" for at in range(3_000)],
+    )
+    fitted = fit_difficulty(examples, trees=10)
+    scores = [fitted.of(row) for row in rows]
+    assert gap_recovered(scores, examples.gains) == pytest.approx(0.85)  # the most there is
+
+
+def test_word_problems_and_other_requests_are_judged_apart(
+    tmp_path: Path,
+) -> None:
+    long = _examples(200, lambda at: int(at % 17 > 8))
+    short = _examples(200, lambda at: int(at % 17 < 8))
+    both = Examples(
+        features=[
+            *({**row, "distinct_numbers": 0.5} for row in long.features),
+            *({**row, "distinct_numbers": 1.5} for row in short.features),
+        ],
+        cheap_ok=[*long.cheap_ok, *short.cheap_ok],
+        dear_ok=[*long.dear_ok, *short.dear_ok],
+        groups=[*long.groups, *short.groups],
+    )
+    fit_difficulty(both).write(tmp_path / "difficulty.json")
+    read = Difficulty.read(tmp_path / "difficulty.json")
+    for place, examples in ((0, long), (200, short)):
+        alone = fit_difficulty(examples)
+        rows = both.features[place : place + 200]
+        assert [read.of(row) for row in rows] == pytest.approx(
+            [alone.of(row) for row in examples.features], abs=0.02
+        )
+
+
 def test_a_part_that_is_the_same_everywhere_is_left_out() -> None:
     fitted = fit_difficulty(_examples(200, lambda at: int(at % 17 > 8)), trees=5)
     assert "likeness" not in fitted.spreads
@@ -101,6 +149,11 @@ def test_examples_that_teach_nothing_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=told):
         _examples(count, gain)
+
+
+def _with_problems() -> dict[str, Any]:
+    """A difficulty of word problems that has one of its own."""
+    return {**_file(), "problems": _file()}
 
 
 def _file() -> dict[str, Any]:
@@ -136,6 +189,8 @@ def test_a_file_is_read_as_it_says(tmp_path: Path) -> None:
         {"forest": [[[5, -1, -1], [0.0, 1.0, 2.0], [1, 0, 0], [2, 0, 0]]]},
         {"forest": [[[0, -1], [0.0, 1.0], [1, 0], [9, 0]]]},
         {"forest": "trees"},
+        {"problems": "none"},
+        {"problems": _with_problems()},
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
