@@ -16,11 +16,13 @@ from agentkit.budgets.price import PriceBook
 from agentkit.budgets.price_file import PriceOverride
 from agentkit.budgets.tokens import count_text
 from agentkit.models.tier import tier_of
+from agentkit.nodes.tell import tell
 from agentkit.state import is_note, note_of
+from agentkit.tools import ToolCatalogue
 from agentkit.tools.provision import Provisioning
 from agentkit.tools.provision.dispatch import note
-from agentkit.tools.provision.native import Shown, Way, natively
-from agentkit.tools.provision.toolbox import Later
+from agentkit.tools.provision.native import Shown, Way, natively, text_of
+from agentkit.tools.provision.toolbox import Later, Toolbox
 from tests.agentkit.test_provide import many_tools
 from tests.wire import Reply, ScriptedProvider, WireModel, WireRequest
 from tests.wire.bill import rates
@@ -268,3 +270,22 @@ def test_a_note_that_was_cut_adds_what_is_whole() -> None:
     messages = [HumanMessage("go"), note_of(whole[: whole.index('"name":"b"') + 20])]
     (block,) = shown(messages, "tool_addition").messages[1].content
     assert block["tool"]["definition"]["name"] == "a"  # type: ignore[index]
+
+
+def test_what_is_loaded_is_counted_in_full() -> None:
+    """The reservation holds a deferred definition from the request on that loads it, not before."""
+    tier = tier_of(chat_model("anthropic:claude-sonnet-4-6", api_key="test"), 0)
+    toolbox = Toolbox(ToolCatalogue(many_tools()), Provisioning(limit_tokens=800))
+    asked = noted("a", "b")
+    alone = [HumanMessage("go"), noted("a", "b")]
+    plain = tell(alone, tier, toolbox, ())
+    assert (plain.more_tokens, plain.deferred, plain.arguments({})) == (0, (), {})
+    messages = [HumanMessage("go"), *searched("a", "b"), asked]
+    told = tell(messages, tier, toolbox, ())
+    definitions = sum(tier.counter.text(text_of(schema)) for schema in told.deferred)
+    rendered = tier.counter.messages(told.messages) + definitions
+    assert len(told.deferred) == 2
+    assert told.bound(tier.counter.messages(messages)) == max(
+        rendered, tier.counter.messages(messages)
+    )
+    assert told.arguments({"tools": ["front"]})["tools"] == ["front", *told.deferred]
