@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from langgraph.errors import GraphBubbleUp
-
 from agentkit.run import Run
 from agentkit.tools.call import Call
 from agentkit.tools.catalogue import ToolCatalogue
@@ -83,12 +81,12 @@ class Begun:
         )
         self._noted = True
 
-    def ended(self, error: BaseException) -> None:
-        """The step was left by an exception: where a tool waits for a person, it has to run again.
+    def paused(self) -> None:
+        """A tool waits for a person (a LangGraph interrupt), so it has to run again.
 
         LangGraph carries out a node anew from its start, and the tool up to its interrupt.
         """
-        if self._noted and isinstance(error, GraphBubbleUp):
+        if self._noted:
             self._run.task.note(PAUSED, "a tool waits for input", step=self._step)
 
 

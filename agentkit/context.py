@@ -168,8 +168,6 @@ class TaskContext:
 def _leaves_marks(tier: Tier, plan: ContextPlan, mark: Mark, kwargs: Mapping[str, Any]) -> bool:
     """Whether a client takes our breakpoints, and its user has set none and no options."""
     model: Any = tier.model
-    if is_marked(plan.messages, mark):
-        return False
     if mark == "cache_control":
         ours = type(model).__module__.startswith("langchain_anthropic")
         return ours and cache_write_asked(plan.messages, kwargs) == "none"
@@ -178,4 +176,5 @@ def _leaves_marks(tier: Tier, plan: ContextPlan, mark: Mark, kwargs: Mapping[str
         and getattr(model, _OPTIONS, None) is None
         and _OPTIONS not in (getattr(model, "model_kwargs", None) or {})
         and not model._use_responses_api({})  # there a tool's output takes no block of text
+        and not is_marked(plan.messages, mark)
     )

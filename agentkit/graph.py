@@ -73,7 +73,7 @@ def nodes_of(steps: Steps) -> Mapping[str, Node]:
     think, athink = _carried_out(steps, steps.think)
     land, aland = _carried_out(steps, steps.land)
     return {
-        "prepare": Node("prepare", prepare, aprepare, onward="think", is_kept_before=True),
+        "prepare": Node("prepare", prepare, aprepare, onward="think"),
         "think": Node("think", think, athink, onward="act"),
         "act": Node("act", act, aact, onward="prepare"),
         "land": Node("land", land, aland, onward=END),
@@ -103,11 +103,8 @@ class Node(Runnable[AgentState, Command[str]]):
     half of what a step cost.
     """
 
-    def __init__(
-        self, name: str, act: _Act, aact: _AsyncAct, *, onward: str, is_kept_before: bool = False
-    ) -> None:
+    def __init__(self, name: str, act: _Act, aact: _AsyncAct, *, onward: str) -> None:
         self.name = name
-        self.is_kept_before = is_kept_before
         self.act = act
         self.aact = aact
         self._onward = onward

@@ -39,16 +39,21 @@ class _Tenant:
     together: Together = field(default_factory=partial(Together.of, ()))
     read_at: float = float("-inf")
 
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.read_at < _FRESH_SECONDS
+
 
 def past_tools(run: Run, toolbox: Toolbox) -> Work[Together | None]:
     """What the tenant's tasks used together; None where no search for tools is made."""
     if toolbox.offers_all or not toolbox.provisioning.together:
         return None
-    ledger = run.task.ledger
-    known: Together = yield Blocking(
-        partial(tools_together, ledger, run.task.scope), ledger.store.blocking
-    )
-    return known
+    ledger, scope = run.task.ledger, run.task.scope
+    known = _tenant_of(ledger, scope)
+    if known.is_fresh:
+        return known.together
+    read: Together = yield Blocking(partial(tools_together, ledger, scope), ledger.store.blocking)
+    return read
 
 
 def tools_together(ledger: Ledger, scope: str) -> Together:
@@ -56,18 +61,13 @@ def tools_together(ledger: Ledger, scope: str) -> Together:
 
     A minute old at most.
     """
-    tenant = scope.partition("/")[0]
+    known = _tenant_of(ledger, scope)
     with _lock:
-        tenants = _known.setdefault(ledger, OrderedDict())
-        known = tenants.setdefault(tenant, _Tenant())
-        tenants.move_to_end(tenant)
-        while len(tenants) > _MOST_TENANTS:
-            tenants.popitem(last=False)
-        if time.monotonic() - known.read_at < _FRESH_SECONDS:
+        if known.is_fresh:
             return known.together
         known.read_at = time.monotonic()
     tools: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-    for task in ledger.store.tasks(limit=MOST_TASKS, scope=tenant):
+    for task in ledger.store.tasks(limit=MOST_TASKS, scope=_tenant(scope)):
         if task.outcome not in _COUNTED:
             continue
         names = known.tools.get(task.task_id)
@@ -76,6 +76,20 @@ def tools_together(ledger: Ledger, scope: str) -> Together:
     with _lock:
         known.tools, known.together = tools, together
     return together
+
+
+def _tenant(scope: str) -> str:
+    return scope.partition("/")[0]
+
+
+def _tenant_of(ledger: Ledger, scope: str) -> _Tenant:
+    with _lock:
+        tenants = _known.setdefault(ledger, OrderedDict())
+        known = tenants.setdefault(_tenant(scope), _Tenant())
+        tenants.move_to_end(_tenant(scope))
+        while len(tenants) > _MOST_TENANTS:
+            tenants.popitem(last=False)
+        return known
 
 
 def _called(ledger: Ledger, task_id: str) -> tuple[str, ...]:

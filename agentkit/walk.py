@@ -74,12 +74,12 @@ class Keeper:
 def walk(
     nodes: Mapping[str, Node], state: AgentState, config: RunnableConfig, keeper: Keeper | None
 ) -> AgentState:
-    """The state at the end, as the graph would have it."""
-    at = next(iter(nodes))
+    """The state at the end, as the graph would have it; kept before each step, and at the end."""
+    at = first = next(iter(nodes))
     try:
         while at in nodes:
             node = nodes[at]
-            if keeper is not None and node.is_kept_before:
+            if keeper is not None and at == first:
                 keeper.keep(state, at)
             update = node.act(state, config)
             at = node.after(state, update)
@@ -94,11 +94,11 @@ async def awalk(
     nodes: Mapping[str, Node], state: AgentState, config: RunnableConfig, keeper: Keeper | None
 ) -> AgentState:
     """As `walk`, on the event loop."""
-    at = next(iter(nodes))
+    at = first = next(iter(nodes))
     try:
         while at in nodes:
             node = nodes[at]
-            if keeper is not None and node.is_kept_before:
+            if keeper is not None and at == first:
                 await keeper.akeep(state, at)
             update = await node.aact(state, config)
             at = node.after(state, update)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
+from langgraph.errors import GraphBubbleUp
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
@@ -63,8 +64,8 @@ def act(
             allowed, toolbox.catalogue, _within(run, limits),
             around=around, consent=consent, results=task_results(results, run.task),
         )  # fmt: skip
-    except BaseException as error:
-        begun.ended(error)
+    except GraphBubbleUp:
+        begun.paused()
         raise
     return _end(run, state, calls, ran, allowance, observer)
 
@@ -95,8 +96,8 @@ async def aact(
             allowed, toolbox.catalogue, _within(run, limits),
             around=around, consent=consent, results=task_results(results, run.task),
         )  # fmt: skip
-    except BaseException as error:
-        await _aside(run, partial(begun.ended, error))
+    except GraphBubbleUp:
+        await _aside(run, begun.paused)
         raise
     return _end(run, state, calls, ran, allowance, observer)
 
