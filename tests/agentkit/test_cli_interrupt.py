@@ -160,7 +160,7 @@ def test_resumed_task_keeps_its_limits(folder: Path) -> None:
         write_project(folder, provider.openai_url)
         done = agentkit("resume", "mine", "-t", "shop:stock", folder=folder, env=KEY)
 
-    assert task["budget"] == {"usd": "0.002000000"}
+    assert task["budget"] == {"usd": "0.002"}
     assert "of $0.002 (" in done.stderr
 
 
