@@ -13,13 +13,12 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from agentkit.budgets import Ledger
+from benchmarks._batch_books import Books, books_of
 from benchmarks._batch_client import job_of
 from benchmarks._batch_killed_waves import KilledWaves, killed_waves
 from benchmarks._batch_kills import killed_until_done
@@ -36,34 +35,23 @@ _TROUBLE = BatchRules(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KilledRun:
-    """What came of one wire format. `sent_twice` are requests of which the provider accepted the
-    same attempt twice, `billed_twice` those that it billed more than once."""
+    """What came of one wire format."""
 
     wire: str
     requests: int
     kills: int
     answered: int
     refused: int
-    unaccounted: int
-    sent_twice: int
-    billed_twice: int
-    settled_calls: int
-    held_nusd: int
-    unconfirmed_nusd: int
-    ledger_nusd: int
-    billed_nusd: int
-    batches: int
-    troubles: dict[str, int]
+    wrong_answers: int
     seconds: float
+    books: Books
 
     @property
     def holds(self) -> bool:
         """Whether every promise was kept."""
+        paid_once = self.books.agree and self.books.bills == self.answered
         return (
-            self.ledger_nusd == self.billed_nusd
-            and self.answered + self.refused == self.requests
-            and self.settled_calls == self.answered
-            and not (self.sent_twice or self.billed_twice or self.held_nusd or self.unaccounted)
+            paid_once and self.answered + self.refused == self.requests and not self.wrong_answers
         )
 
 
@@ -71,8 +59,7 @@ def killed_run(wire: str, *, requests: int, kills: int, seed: int, folder: Path)
     """Run the client, killing it up to `kills` times at random moments, until it has done all."""
     ledger = f"sqlite:///{folder}/{wire}.db?synchronous=NORMAL"
     started = time.monotonic()
-    rules = BatchRules(**{**asdict(_TROUBLE), "seed": seed})
-    with ScriptedProvider(echo, batches=rules, keep_requests=1) as provider:
+    with ScriptedProvider(echo, batches=replace(_TROUBLE, seed=seed), keep_requests=1) as provider:
         url = provider.anthropic_url
         killed = killed_until_done(
             "benchmarks._batch_client",
@@ -81,45 +68,19 @@ def killed_run(wire: str, *, requests: int, kills: int, seed: int, folder: Path)
             most_seconds=_MOST_SECONDS,
             seed=seed,
         )
-        return _read(wire, ledger, url, provider, requests, killed, time.monotonic() - started)
-
-
-def _read(
-    wire: str,
-    address: str,
-    url: str,
-    provider: ScriptedProvider,
-    requests: int,
-    kills: int,
-    seconds: float,
-) -> KilledRun:
-    job = job_of(address, url, wire)
-    answers = dict(job.answers())
-    wrong = sum(answers[key].text != f"Say the number {key}." for key in answers)
-    refused = dict(job.refused())
-    job.ledger.close()
-    ledger = Ledger(address)
-    account = ledger.account("bench")
-    ledger.close()
-    billed = Counter(str(record.custom_id).rpartition("-")[0] for record in provider.bill.records)
-    return KilledRun(
-        wire=wire,
-        requests=requests,
-        kills=kills,
-        answered=len(answers),
-        refused=len(refused),
-        unaccounted=wrong,
-        sent_twice=sum(count > 1 for count in provider.desk.accepted.values()),
-        billed_twice=sum(count > 1 for count in billed.values()),
-        settled_calls=account.settled.calls,
-        held_nusd=account.held.nusd,
-        unconfirmed_nusd=account.unconfirmed_nusd,
-        ledger_nusd=account.settled.nusd,
-        billed_nusd=provider.bill.cost_nusd,
-        batches=len(provider.desk.batches),
-        troubles=dict(provider.desk.dice.counts),
-        seconds=round(seconds, 1),
-    )
+        job = job_of(ledger, url, wire)
+        answers, refused = dict(job.answers()), dict(job.refused())
+        job.ledger.close()
+        return KilledRun(
+            wire=wire,
+            requests=requests,
+            kills=killed,
+            answered=len(answers),
+            refused=len(refused),
+            wrong_answers=sum(answers[key].text != f"Say the number {key}." for key in answers),
+            seconds=round(time.monotonic() - started, 1),
+            books=books_of(provider, ledger, "bench"),
+        )
 
 
 def main() -> int:
