@@ -1,7 +1,9 @@
-"""The batch store in the Redis of the ledger, shared by many machines; all keys in one hash slot.
+"""The batch store in the Redis of the ledger, shared by many machines.
 
-Each verb that writes is an optimistic transaction: it watches one version key, so two of them are
-never mixed. Claims go by the clocks of the processes, which may differ by less than a claim.
+All keys are in one hash slot: in a cluster one node keeps them, each verb as atomic as on a single
+server. Each verb that writes is an optimistic transaction: it watches one version key, so two of
+them are never mixed. Claims go by the clocks of the processes, which may differ by less than a
+claim.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 import redis
+from redis.cluster import RedisCluster
 from redis.exceptions import RedisError, WatchError
 
 from agentkit.batch.item import Batch, BatchItem, BatchState, ItemAnswer, ItemState, QueueSums
@@ -37,27 +40,12 @@ class RedisBatchStore:
     def __init__(
         self, address: str | RedisAddress, *, clock: Callable[[], float] = time.time
     ) -> None:
-        """Raises StoreError where the server cannot be reached, or is a cluster."""
+        """Raises StoreError where the server cannot be reached."""
         place = read_address(address) if isinstance(address, str) else address
         self._where = place.where
-        if place.cluster:
-            raise StoreError(
-                f"batches are not kept on the cluster at {self._where}; give "
-                "BatchLane(ledger, store=...) a store of a single server or a file"
-            )
         self._clock = clock
-        try:
-            self._redis = cast(
-                "Any",
-                redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its keywords are untyped
-                    place.url,
-                    socket_timeout=_TIMEOUT_SECONDS,
-                    socket_connect_timeout=_TIMEOUT_SECONDS,
-                ),
-            )
-        except ValueError as error:
-            raise StoreError(f"{self._where!r} is no address of Redis: {error}") from error
         with self._failing():
+            self._redis = _client(place)
             self._redis.ping()
 
     def add(self, item: BatchItem, body: bytes) -> BatchItem:
@@ -299,11 +287,11 @@ class RedisBatchStore:
         """Read, then write all of it or nothing; again where another has written meanwhile."""
         with self._failing():
             while True:
-                with self._redis.pipeline() as pipe:
+                with self._redis.pipeline(transaction=True) as pipe:
                     try:
                         pipe.watch(_VERSION)
                         result = act(pipe)
-                        if pipe.explicit_transaction:
+                        if len(pipe):
                             pipe.incr(_VERSION)
                             pipe.execute()
                         return result
@@ -316,6 +304,16 @@ class RedisBatchStore:
             yield
         except RedisError as error:
             raise StoreError(f"the batches at {self._where} failed: {error}") from error
+
+
+def _client(place: RedisAddress) -> Any:
+    kind: Any = RedisCluster if place.cluster else redis.Redis
+    try:
+        return kind.from_url(
+            place.url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
+        )
+    except ValueError as error:
+        raise StoreError(f"{place.where!r} is no address of Redis: {error}") from error
 
 
 def _key(kind: str, name: str) -> str:

@@ -16,6 +16,7 @@ from agentkit.budgets import Budget, BudgetExceeded, Ledger
 from agentkit.errors import ConfigError
 from benchmarks.batch import killed_run
 from tests.agentkit.batch_world import CLIENTS, QUICK
+from tests.budgets.redis_cluster import Cluster
 from tests.budgets.redis_server import BINARY, RedisServer
 from tests.scripted import ScriptedModel, in_turn
 from tests.wire import BatchRules, ScriptedProvider, echo
@@ -186,8 +187,11 @@ def test_a_client_that_is_killed_again_and_again_pays_each_request_once(tmp_path
 
 
 @pytest.mark.skipif(BINARY is None, reason="redis-server is not installed")
-def test_a_job_waits_in_the_redis_of_its_ledger(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path)
+@pytest.mark.parametrize("kind", [RedisServer, Cluster])
+def test_a_job_waits_in_the_redis_of_its_ledger(
+    kind: type[RedisServer | Cluster], tmp_path: Path
+) -> None:
+    server = kind(tmp_path)
     try:
         ledger = Ledger(server.address)
         rules = BatchRules(most_seconds=0.1, expire_rate=0.5, lose_after_rate=0.3, seed=4)

@@ -1,4 +1,4 @@
-"""The rules of a batch store, for SQLite and for a real Redis."""
+"""The rules of a batch store, for SQLite, a real Redis and a real cluster."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from agentkit.batch.sqlite import SqliteBatchStore
 from agentkit.batch.store import BatchStore
 from agentkit.budgets import Amount
 from agentkit.budgets.journal import CallRecord
+from tests.budgets.redis_cluster import Cluster
 from tests.budgets.redis_server import BINARY, RedisServer
 
 _ENDPOINT = "/v1/chat/completions"
@@ -30,12 +31,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     running.kill()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if BINARY is None:
+        pytest.skip("redis-server is not installed")
+    running = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BatchStore]:
     if request.param == "sqlite":
         opened: BatchStore = SqliteBatchStore(tmp_path / "batches.db")
     else:
-        server: RedisServer = request.getfixturevalue("server")
+        kind = "server" if request.param == "redis" else "cluster"
+        server: RedisServer | Cluster = request.getfixturevalue(kind)
         server.flush()
         opened = RedisBatchStore(server.address)
     yield opened
