@@ -55,6 +55,7 @@ from agentkit.tools.permissions import Permissions, withheld_tools
 from agentkit.tools.provision.toolbox import Provisioning, Toolbox
 from agentkit.tools.pruner import Pruning
 from agentkit.walk import Keeper, awalk, walk
+from agentkit.warming import awarm_prefix, warm_prefix
 
 _DEFAULT_MAX_STEPS = 500
 _DEFAULT_ROUNDS = 8
@@ -208,6 +209,8 @@ class Agent:
 
     map = map_requests
     amap = amap_requests
+    warm = warm_prefix
+    awarm = awarm_prefix
 
     def resume(
         self,
@@ -444,6 +447,7 @@ class Agent:
             on_progress=on_progress,
             digest=asked.digest,
             parent=asked.parent,
+            streams=asked.streams,
         )
         return run, self._config(thread_id)
 

@@ -45,7 +45,8 @@ _DATED = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
 class Asked:
     """A task that is about to be run: what it asks, and for whom.
 
-    `walks` says that it needs nothing of LangGraph's but the nodes; see `agentkit.walk`.
+    `walks` says that it needs nothing of LangGraph's but the nodes; see `agentkit.walk`. `streams`
+    has its answers streamed, so that `on_progress` hears of each when it begins ("answering").
     """
 
     request: str
@@ -54,6 +55,7 @@ class Asked:
     parent: Task | None = None
     task_id: str | None = None
     walks: bool = False
+    streams: bool = False
 
     @property
     def digest(self) -> str:

@@ -70,6 +70,7 @@ class OpenTasks:
         on_progress: OnProgress | None,
         digest: str = "",
         parent: Task | None = None,
+        streams: bool = False,
     ) -> Run:
         """Raises BudgetTooSmall and PriceUnknown before anything is sent."""
         self._require_prices()
@@ -93,6 +94,7 @@ class OpenTasks:
             on_progress=on_progress,
             watch=None if self._rounds is None else ProgressWatch(self._rounds),
             can_ask=self._saves,
+            streams=streams,
             context=self._context,
         )
         try:

@@ -53,6 +53,7 @@ class Run:
         on_progress: OnProgress | None = None,
         watch: ProgressWatch | None = None,
         can_ask: bool = False,
+        streams: bool = False,
         context: Context = DEFAULT_CONTEXT,
     ) -> None:
         self.task = task
@@ -60,6 +61,7 @@ class Run:
         self._on_progress = on_progress
         self.watch = watch
         self.can_ask = can_ask
+        self.streams = streams
         self.context = TaskContext(task, context)
         self._prefixes: dict[int, Prefix] = {}
         self._catalogue_tokens: dict[int, int] = {}
@@ -99,6 +101,10 @@ class Run:
         self.trace.begin_call(held)
         if self._on_progress is not None:
             self._report(held.plan.step, held.plan.price.model, "thinking")
+
+    def begin_answer(self, held: HeldCall) -> None:
+        """The first piece of an answer has arrived."""
+        self._report(held.plan.step, held.plan.price.model, "answering")
 
     def end_call(self, record: CallRecord) -> None:
         """A model call has been settled."""

@@ -36,7 +36,7 @@ from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.reports.cache_replay import WARMING_TAG, is_refresh, prefix_tokens, warming
 from agentkit.tools.provision.toolbox import Batch, Toolbox
 
-__all__ = ["Balance", "PrefixKeeper", "Warmed", "awarm", "warm"]
+__all__ = ["Balance", "PrefixKeeper", "Warmed", "awarm_prefix", "warm_prefix"]
 
 _log = logging.getLogger("agentkit")
 _ASK = "Reply with OK."
@@ -45,6 +45,7 @@ _OTHERS_OUTPUT_TOKENS = 16
 """OpenAI's API refuses a lower limit."""
 _TAGS = {"feature": "warming"}
 _MARK = {WARMING_TAG: "yes"}
+_CACHES = ("breakpoints", "automatic")
 _MARGIN_SECONDS = 30.0
 _WEEK_SECONDS = 7 * 86_400.0
 
@@ -81,7 +82,7 @@ class Balance:
     saved_nusd: int
 
 
-def warm(
+def warm_prefix(
     agent: Warmable,
     *,
     like: str = "",
@@ -90,7 +91,7 @@ def warm(
     scope: str = DEFAULT_SCOPE,
     tags: Mapping[str, str] | None = None,
 ) -> Warmed:
-    """Write the system text and tools of `agent` into the cache of a tier, or keep them there.
+    """Write the agent's system text and tools into the cache of a tier, or keep them there.
 
     The tier is by default the cheapest that caches. `like` is a typical request, for agents whose
     tools depend on it; `ttl="1h"` seeds an hour at Anthropic's, as before a batch. It is a task of
@@ -104,7 +105,7 @@ def warm(
     return _told(task)
 
 
-async def awarm(
+async def awarm_prefix(
     agent: Warmable,
     *,
     like: str = "",
@@ -173,7 +174,7 @@ class PrefixKeeper:
     def tick(self) -> Warmed | None:
         """Refresh the prefix if it is about to be forgotten and that pays; else None.
 
-        Raises what `warm` raises.
+        Raises what `Agent.warm` raises.
         """
         now = self._agent.ledger.clock()
         used = self._last_use()
@@ -331,20 +332,30 @@ def _call(tier: Tier, messages: Sequence[BaseMessage], tools: ToolSchemas, task:
 
 def _tier_of(agent: Warmable, tier: int | None) -> Tier:
     """The tier that is meant, or the cheapest whose provider caches."""
-    if not agent.system:
-        raise ConfigError("there is no prefix to keep: the agent has no system text")
-    if tier is not None:
-        if not 0 <= tier < len(agent.tiers):
-            raise ConfigError(f"tier={tier}; the agent has tiers 0 to {len(agent.tiers) - 1}")
-        return agent.tiers[tier]
-    for each in agent.tiers:
-        if cache_rules(each.name, each.provider).how in ("breakpoints", "automatic"):
-            return each
-    raise ConfigError("no tier of the agent has a prompt cache at its provider")
+    if not agent.system and not len(agent.toolbox.catalogue):
+        raise ConfigError("there is no prefix to keep: the agent has no system text and no tools")
+    if tier is not None and not 0 <= tier < len(agent.tiers):
+        raise ConfigError(f"tier={tier}; the agent has tiers 0 to {len(agent.tiers) - 1}")
+    wanted = agent.tiers if tier is None else agent.tiers[tier : tier + 1]
+    caching = [each for each in wanted if tier is not None or _how(each) in _CACHES]
+    if not caching:
+        raise ConfigError("no tier of the agent has a prompt cache at its provider")
+    chosen = caching[0]
+    if not agent.system and _how(chosen) == "breakpoints":
+        raise ConfigError(
+            f"{chosen.label} keeps a prefix up to a breakpoint, which stands behind a system text, "
+            "and the agent has none; give it one with system=..."
+        )
+    return chosen
+
+
+def _how(tier: Tier) -> str:
+    return cache_rules(tier.name, tier.provider).how
 
 
 def _messages(agent: Warmable) -> list[BaseMessage]:
-    return [SystemMessage(agent.system), HumanMessage(_ASK)]
+    system = [SystemMessage(agent.system)] if agent.system else []
+    return [*system, HumanMessage(_ASK)]
 
 
 def _tools(agent: Warmable, tier: Tier, like: str) -> ToolSchemas:

@@ -52,8 +52,8 @@ def map_requests(
     With a `name`, and a checkpoint, the same call in another process takes the run up: what has
     ended is given again at no cost, what was cut off goes on. Another list under the same name
     raises ListChanged. Ctrl-C and an iterator that is closed begin no further call, wait for those
-    under way and settle them. With `stagger` the others wait for the first answer, so that they
-    read what it wrote into the provider's cache; by default where that pays.
+    under way and settle them. With `stagger` the others wait until the first answer has begun, so
+    that they read what it wrote into the provider's cache; by default where that pays.
     """
     fan = Fan(agent, requests, concurrency, name, scope, tags, budget, stagger, on_progress)
     return mapped(fan)

@@ -126,6 +126,7 @@ class Fan:
                 tags={**self.tags, **job.tags},
                 task_id=None if self.name is None else _task_id(self.name, index),
                 walks=True,
+                streams=self.staggers and not self.warm.is_set(),
             ),
         )
 
@@ -165,7 +166,7 @@ class Fan:
         """Ends a task of a stopped fan-out before its next call, and tells when one has begun."""
 
         def heard(progress: Progress) -> None:
-            if progress.phase == "thought":
+            if progress.phase in ("answering", "thought"):
                 self.warm.set()
             elif self.stopped:
                 raise Interrupted(f"task {item.index} goes on when the run is taken up")

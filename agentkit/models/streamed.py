@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -21,14 +21,13 @@ def read_answer(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
     arguments: Mapping[str, Any],
-    seconds: float | None,
+    reading: Reading,
 ) -> AIMessage:
     """The whole answer, or as much of it as was written before it went in circles.
 
     What is cut carries `response_metadata["babbled"]` and no usage, for none came. Raises
-    TimeoutError where it took longer than `seconds`, and what the model's client raises.
+    TimeoutError where it took longer than the reading may, and what the model's client raises.
     """
-    reading = _Reading(seconds)
     chunks = model.stream(list(messages), **arguments)
     try:
         for chunk in chunks:
@@ -41,10 +40,12 @@ def read_answer(
 
 
 async def aread_answer(
-    model: BaseChatModel, messages: Sequence[BaseMessage], arguments: Mapping[str, Any]
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    arguments: Mapping[str, Any],
+    reading: Reading,
 ) -> AIMessage:
     """As `read_answer`, on the event loop, whose tasks can be timed out as they are."""
-    reading = _Reading(None)
     chunks = model.astream(list(messages), **arguments)
     try:
         async for chunk in chunks:
@@ -56,12 +57,18 @@ async def aread_answer(
     return reading.message()
 
 
-class _Reading:
-    """What was read of one answer."""
+class Reading:
+    """What was read of one answer; `on_begun` is told once, when its first piece has come."""
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(
+        self,
+        seconds: float | None = None,
+        cut_babble: bool = True,
+        on_begun: Callable[[], None] | None = None,
+    ) -> None:
         self._ends_at = None if seconds is None else time.monotonic() + seconds
-        self._babble = Babble()
+        self._babble = Babble() if cut_babble else None
+        self._on_begun = on_begun
         self._whole: AIMessageChunk | None = None
         self._babbled = False
 
@@ -69,8 +76,10 @@ class _Reading:
         """Add a chunk; true where no more of it is wanted."""
         if self._ends_at is not None and time.monotonic() > self._ends_at:
             raise TimeoutError("the answer was not whole when its time was up")
+        if self._whole is None and self._on_begun is not None:
+            self._on_begun()
         self._whole = chunk if self._whole is None else self._whole + chunk
-        self._babbled = self._babble.feed(chunk.text)
+        self._babbled = self._babble is not None and self._babble.feed(chunk.text)
         return self._babbled
 
     def message(self) -> AIMessage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from langchain_core.messages import BaseMessage
@@ -15,7 +16,7 @@ from agentkit.memory.allocation import AllotmentExceeded, WindowTooSmall
 from agentkit.memory.context import Condensed, ContextPlan
 from agentkit.memory.engine import ContextEngine
 from agentkit.memory.request import Frame
-from agentkit.models.streamed import aread_answer, read_answer
+from agentkit.models.streamed import Reading, aread_answer, read_answer
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
@@ -129,10 +130,10 @@ def senders(
 ) -> tuple[Callable[[HeldCall, float | None], Reply], Callable[[HeldCall, float | None], Any]]:
     """What carries out a call within its span, in a thread and on an event loop.
 
-    A `judge` is told what is held for it. With `cut_babble` the answer of a hosted model is read as
-    it is written.
+    A `judge` is told what is held for it. With `cut_babble`, or where the run asks for it, the
+    answer of a hosted model is read as it is written.
     """
-    reads = cut_babble and not tier.is_local
+    reads = (cut_babble or run.streams) and not tier.is_local
     more = dict(tier.rules.stream_arguments) if reads else {}
 
     def arguments(held: HeldCall, seconds: float | None) -> dict[str, Any]:
@@ -144,7 +145,8 @@ def senders(
             judge.held = held
         with run.trace.inside_call(held):
             if reads:
-                return read_answer(tier.model, messages, arguments(held, seconds), seconds)
+                reading = Reading(seconds, cut_babble, partial(run.begin_answer, held))
+                return read_answer(tier.model, messages, arguments(held, seconds), reading)
             return tier.model.invoke(list(messages), **arguments(held, seconds))
 
     async def asend(held: HeldCall, seconds: float | None) -> Reply:
@@ -152,7 +154,8 @@ def senders(
             judge.held = held
         with run.trace.inside_call(held):
             if reads:
-                return await aread_answer(tier.model, messages, arguments(held, seconds))
+                reading = Reading(None, cut_babble, partial(run.begin_answer, held))
+                return await aread_answer(tier.model, messages, arguments(held, seconds), reading)
             return await tier.model.ainvoke(list(messages), **arguments(held, seconds))
 
     return send, asend

@@ -245,6 +245,40 @@ def test_the_others_wait_for_the_first_answer_where_that_is_asked() -> None:
     assert max(most) > 1
 
 
+@pytest.mark.parametrize("way", ["threads", "loop"])
+def test_the_others_wait_no_longer_than_until_the_first_answer_has_begun(way: str) -> None:
+    begun: list[int] = []
+
+    def script(messages: Sequence[BaseMessage]) -> AIMessage:
+        return AIMessage("one answer")
+
+    class Streaming(ScriptedModel):
+        """Ends its first answer once another request has come."""
+
+        def _stream(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> Any:
+            chunks = super()._stream(messages, **kwargs)
+            yield next(chunks)
+            deadline = time.monotonic() + 10
+            while len(self.seen) < 2 and time.monotonic() < deadline:
+                time.sleep(0.005)
+            begun.append(len(self.seen))
+            yield from chunks
+
+    agent = Agent([Streaming(script=script)], budget=Budget(tokens=10**6))
+    requests = ["a", "b", "c"]
+    if way == "threads":
+        results = list(agent.map(requests, concurrency=3, stagger=True))
+    else:
+        results = asyncio.run(_listed(agent.amap(requests, concurrency=3, stagger=True)))
+    assert begun[0] > 1
+    assert [each.ok for each in results] == [True] * 3
+    assert all(each.result and each.result.usage.total_tokens for each in results)
+
+
+async def _listed(results: AsyncIterator[Mapped]) -> list[Mapped]:
+    return [each async for each in results]
+
+
 @pytest.mark.parametrize(
     ("provider", "model", "system", "staggers"),
     [

@@ -15,7 +15,8 @@ from agentkit.budgets.journal_query import JournalFilter
 from agentkit.budgets.tokens import count_text
 from agentkit.errors import ConfigError
 from agentkit.reports.cache_replay import warming
-from agentkit.warming import PrefixKeeper, awarm, warm
+from agentkit.tools import ToolSpec
+from agentkit.warming import PrefixKeeper
 from tests.wire import Reply, ScriptedProvider
 
 SYSTEM = "You check orders, one after another, and say what is wrong with each. " * 400
@@ -66,7 +67,7 @@ def cached(agent: Agent) -> tuple[int, int]:
 
 
 def test_warmed_prefix_is_read_by_the_first_task(agent: Agent) -> None:
-    warmed = warm(agent)
+    warmed = agent.warm()
     assert warmed.written_tokens > 4_096
     assert warmed.read_tokens == 0
     read, _ = cached(agent)
@@ -74,16 +75,16 @@ def test_warmed_prefix_is_read_by_the_first_task(agent: Agent) -> None:
 
 
 def test_hour_outlives_a_pause_that_five_minutes_do_not(agent: Agent, clock: Clock) -> None:
-    warm(agent, ttl="5m")
+    agent.warm(ttl="5m")
     clock.now += 2_400
-    seeded = warm(agent, ttl="1h")
+    seeded = agent.warm(ttl="1h")
     assert seeded.read_tokens == 0
     clock.now += 2_400
     assert cached(agent)[0] == seeded.written_tokens
 
 
 async def test_it_works_on_the_event_loop(agent: Agent) -> None:
-    first, second = await awarm(agent), await awarm(agent)
+    first, second = await agent.awarm(), await agent.awarm()
     await close_async_client(agent.tiers[0].model)
     assert second.read_tokens == first.written_tokens > 0
 
@@ -91,7 +92,7 @@ async def test_it_works_on_the_event_loop(agent: Agent) -> None:
 def test_it_is_paid_by_its_scope_and_costs_what_was_billed(
     agent: Agent, provider: ScriptedProvider
 ) -> None:
-    warmed = warm(agent, scope="acme/ops")
+    warmed = agent.warm(scope="acme/ops")
     assert warmed.cost_nusd == provider.bill.cost_nusd
     assert agent.ledger.account("acme").settled.nusd == warmed.cost_nusd
     record = agent.ledger.store.task(warmed.task_id)
@@ -101,9 +102,9 @@ def test_it_is_paid_by_its_scope_and_costs_what_was_billed(
 
 def test_limit_without_room_lets_nothing_out(agent: Agent, provider: ScriptedProvider) -> None:
     agent.ledger.set_limits("acme", Limits(calls=1))
-    warm(agent, scope="acme")
+    agent.warm(scope="acme")
     with pytest.raises(BudgetExceeded):
-        warm(agent, scope="acme")
+        agent.warm(scope="acme")
     assert len(provider.requests) == 1
 
 
@@ -220,10 +221,24 @@ def test_keeper_in_a_thread_says_why_it_stops(
     assert "a prefix is kept no longer: asked 1 call, 0 calls left" in caplog.text
 
 
-def test_without_a_system_text_there_is_nothing_to_keep(agent: Agent) -> None:
-    with pytest.raises(ConfigError, match="no system text"):
-        warm(Agent(["local:pocket"], [stock]))
+def test_tools_alone_are_a_prefix_where_a_provider_caches_by_itself(
+    provider: ScriptedProvider, clock: Clock
+) -> None:
+    model = chat_model("openai:gpt-5-mini", base_url=provider.openai_url, api_key="test")
+    stock_of = ToolSpec.of(stock, description="How many of an item are there. " * 300)
+    agent = Agent([model], [stock_of], budget=Budget(usd=1), ledger=Ledger(clock=clock))
+    agent.warm()
+    assert cached(agent)[0] > 1_024
+
+
+def test_without_a_prefix_there_is_nothing_to_keep(agent: Agent) -> None:
+    with pytest.raises(ConfigError, match="no system text and no tools"):
+        Agent(["local:pocket"]).warm()
+    with pytest.raises(ConfigError, match="no tier of the agent has a prompt cache"):
+        Agent(["local:pocket"], [stock]).warm()
+    with pytest.raises(ConfigError, match="give it one with system="):
+        Agent([agent.tiers[0].model], [stock]).warm()
     with pytest.raises(ConfigError, match="tiers 0 to 0"):
-        warm(agent, tier=3)
+        agent.warm(tier=3)
     with pytest.raises(ConfigError, match="refreshes=-1"):
         PrefixKeeper(agent, most_usd="1", refreshes=-1)
