@@ -23,7 +23,11 @@ from agentkit.tools.pruner import TaskPruner
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """Where a running task stands, for a live line."""
+    """Where a running task stands, for a live line.
+
+    A model call is "thinking", "answering" once a streamed answer has begun, then "thought"; tool
+    calls are "acting".
+    """
 
     step: int
     tier: str

@@ -273,8 +273,9 @@ def _begun(
     chosen = _tier_of(agent, tier)
     tools = _tools(agent, chosen, like)
     messages = _messages(agent)
-    if cache_rules(chosen.name, chosen.provider).how == "breakpoints":
-        messages = marked(messages, (Breakpoint(at=0, ttl=ttl),))
+    rules = cache_rules(chosen.name, chosen.provider)
+    if rules.how == "breakpoints":
+        messages = marked(messages, (Breakpoint(at=0, ttl=ttl),), rules.mark)
     task = agent.ledger.open_task(
         scope=scope,
         budget=Budget(calls=1, usd=None if most_nusd is None else usd_from_nusd(most_nusd)),

@@ -70,7 +70,6 @@ async def _awork(fan: Fan, feed: _Feed, number: int, results: asyncio.Queue[Told
                 raise
             except Exception as error:  # noqa: BLE001  one task's failure must not end the others
                 outcome = item.failed(error)
-            fan.warm.set()
             feed.warm.set()
             await results.put(fan.end(outcome))
         await results.put(None)
@@ -89,6 +88,7 @@ async def _acarried_out(fan: Fan, feed: _Feed, item: Item) -> Mapped:
 
     def heard(progress: Progress) -> None:
         if progress.phase in ("answering", "thought"):
+            fan.warm.set()
             loop.call_soon_threadsafe(feed.warm.set)
 
     loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -228,6 +229,18 @@ def test_tools_alone_are_a_prefix_where_a_provider_caches_by_itself(
     stock_of = ToolSpec.of(stock, description="How many of an item are there. " * 300)
     agent = Agent([model], [stock_of], budget=Budget(usd=1), ledger=Ledger(clock=clock))
     agent.warm()
+    assert cached(agent)[0] > 1_024
+
+
+def test_breakpoint_is_called_what_openai_calls_it(
+    provider: ScriptedProvider, clock: Clock
+) -> None:
+    model = chat_model("openai:gpt-5.6", base_url=provider.openai_url, api_key="test")
+    agent = Agent([model], system=SYSTEM, budget=Budget(usd=1), ledger=Ledger(clock=clock))
+    agent.warm()
+    asked = json.loads(provider.requests[0].body)["messages"][0]["content"]
+    assert asked[-1]["prompt_cache_breakpoint"] == {"mode": "explicit"}
+    assert "cache_control" not in asked[-1]
     assert cached(agent)[0] > 1_024
 
 
