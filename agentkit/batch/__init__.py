@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentkit.batch.store import BatchStore
     from agentkit.batch.waiting import can_wait
     from agentkit.batch.waves import Waves
+    from agentkit.batch.webhook import WebhookInvalid, take_webhook
 
 _HOMES = {
     "Batch": "agentkit.batch.item",
@@ -31,7 +32,9 @@ _HOMES = {
     "JobResult": "agentkit.batch.job",
     "Progress": "agentkit.batch.lane",
     "Waves": "agentkit.batch.waves",
+    "WebhookInvalid": "agentkit.batch.webhook",
     "can_wait": "agentkit.batch.waiting",
+    "take_webhook": "agentkit.batch.webhook",
 }
 
 __all__ = [
@@ -46,7 +49,9 @@ __all__ = [
     "JobResult",
     "Progress",
     "Waves",
+    "WebhookInvalid",
     "can_wait",
+    "take_webhook",
 ]
 
 __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ _log = logging.getLogger("agentkit.batch")
 _RESTING_SECONDS = 5.0
 _WAITED_SECONDS = 1.0
 _FORGETTING_SECONDS = 3_600.0
+_CLAIM_PAUSE_SECONDS = 0.1
+_CLAIM_PATIENCE_SECONDS = 5.0
 
 _lanes_lock = threading.Lock()
 
@@ -94,6 +97,7 @@ class BatchLane:
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
         self._next_forgetting = 0.0
+        self._hurried: set[str] = set()
         ledger.lane = self
 
     def provider(self, tier: Tier) -> BatchProvider | None:
@@ -109,6 +113,10 @@ class BatchLane:
     def add_provider(self, provider: BatchProvider) -> None:
         """Work for this account too."""
         self._providers.setdefault(provider.account, provider)
+
+    def works_for(self, batch: Batch) -> bool:
+        """True where this process has a client for the account of a batch."""
+        return account_of(batch.queue) in self._providers
 
     def collect(self, item: BatchItem, body: bytes) -> BatchItem:
         """Put a request into its queue, unless it is known."""
@@ -179,6 +187,24 @@ class BatchLane:
         """Send all that waits now; gives the batches that are open."""
         self.tick(flush=True)
         return self.store.batches(OPEN_BATCHES)
+
+    def look_now(self, batch_id: str) -> Batch | None:
+        """Ask the provider about a batch before that is due, as when its end was announced.
+
+        Waits up to five seconds for a process that is at it. Gives the batch as it stands then,
+        None where it is not open.
+        """
+        batch = self.store.batch(batch_id)
+        if batch is None or batch.state not in OPEN_BATCHES:
+            return None
+        until = time.monotonic() + _CLAIM_PATIENCE_SECONDS
+        self._hurried.add(batch_id)
+        self.tick()
+        while batch_id in self._hurried and time.monotonic() < until:
+            time.sleep(_CLAIM_PAUSE_SECONDS)
+            self.tick()
+        self._hurried.discard(batch_id)
+        return self.store.batch(batch_id)
 
     def cancel(self, batch_id: str) -> Batch | None:
         """End a batch. What is done by then is billed and kept; None where it is not open."""
@@ -263,13 +289,15 @@ class BatchLane:
         """The next thing that is due for a batch; gives when the one after that is."""
         now = self.ledger.clock()
         ends_now = batch.withdrawn and batch.state == "submitted"
-        if batch.due_at > now and not ends_now:
+        at_once = ends_now or batch.batch_id in self._hurried
+        if batch.due_at > now and not at_once:
             return batch.due_at
         provider = self._providers.get(account_of(batch.queue))
         if provider is None or not self._claim(batch):
             return now + self.policy.claim_seconds / 2
+        self._hurried.discard(batch.batch_id)
         batch = self.store.batch(batch.batch_id) or batch
-        if batch.state not in OPEN_BATCHES or (batch.due_at > now and not ends_now):
+        if batch.state not in OPEN_BATCHES or (batch.due_at > now and not at_once):
             return max(batch.due_at, now)
         with kept_claim(self._office, batch):
             try:
