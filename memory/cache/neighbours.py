@@ -8,13 +8,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from agentkit.memory.cache.store import Near
+
 Vectors = NDArray[np.float32]
 
 MARGIN_WEIGHT = 2.0
 WIDEST_MARGIN = 0.25
 _SKETCH_DIMENSIONS = 48
 _EXACT_BELOW = 4_000
-_SHORTLIST = 96
+SHORTLIST = 96
+"""How many near questions are looked through for one with another answer."""
 _GROWTH = 1.5
 
 
@@ -46,6 +49,16 @@ class Neighbour(NamedTuple):
         near it is: twice the lead, up to 0.25, counts beside the cosine.
         """
         return self.cosine + MARGIN_WEIGHT * min(self.margin, WIDEST_MARGIN)
+
+
+def first_of(near: Sequence[Near]) -> Neighbour | None:
+    """The first of `near`, which are in order, and its lead; None where there is none."""
+    if not near:
+        return None
+    best = near[0]
+    other = next((each for each in near if each.answer_digest != best.answer_digest), None)
+    margin = WIDEST_MARGIN if other is None else best.cosine - other.cosine
+    return Neighbour(best.entry_id, best.cosine, margin)
 
 
 class Neighbours:
@@ -114,7 +127,7 @@ class Neighbours:
         if count <= _EXACT_BELOW:
             return np.arange(count)
         rough = _products(self._sketches[:count], vector @ self._projection)
-        return np.asarray(np.argpartition(-rough, _SHORTLIST)[:_SHORTLIST], np.int64)
+        return np.asarray(np.argpartition(-rough, SHORTLIST)[:SHORTLIST], np.int64)
 
     def _make_room(self, needed: int) -> None:
         have = len(self._rows)

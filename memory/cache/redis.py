@@ -13,7 +13,8 @@ import redis
 from redis.exceptions import RedisError
 
 from agentkit.memory.cache.entry import CacheEntry, tenant_of
-from agentkit.memory.cache.store import CacheError, Changes, Served, Totals
+from agentkit.memory.cache.redis_vectors import VectorSets, element_of, has_vector_sets
+from agentkit.memory.cache.store import CacheError, Changes, Near, Served, Totals
 from agentkit.memory.cache.threshold import Outcome
 
 _TENANTS = "agentkit:cache:tenants"
@@ -44,6 +45,8 @@ class RedisCacheStore:
             raise CacheError(f"the cache address is not one of Redis: {error}") from error
         with self._failing():
             self._redis.ping()
+            vectors = has_vector_sets(self._redis)
+        self._vectors = VectorSets(self._redis) if vectors else None
         names: tuple[Script, ...] = ("put", "remove", "used")
         self._scripts = {name: self._redis.register_script(_source(name)) for name in names}
 
@@ -57,6 +60,8 @@ class RedisCacheStore:
         worth = entry.cost_nusd / entry.size_bytes
         arguments: list[Any] = [entry.entry_id, entry.key, entry.partition, entry.kept_at]
         arguments += [entry.expires_at, worth, entry.size_bytes, json.dumps(labels)]
+        indexed = self._vectors is not None and entry.vector
+        arguments += [entry.vector, element_of(entry)] if indexed else ["", ""]
         arguments += [part for field in _fields(entry).items() for part in field]
         with self._failing():
             self._redis.sadd(_TENANTS, tenant_of(entry.key))
@@ -90,6 +95,20 @@ class RedisCacheStore:
         if len(removed) > _GONE_KEPT:
             self._forget_removals(prefix, partition, removed)
         return Changes(int(seq or 0), [entry for entry in found if entry], removed, whole)
+
+    def near(self, partition: str, vector: bytes, count: int) -> list[Near] | None:
+        if self._vectors is None:
+            return None
+        prefix = _prefix(partition)
+        with self._failing():
+            whole = self._vectors.is_whole(prefix, partition)
+        if not whole:
+            kept = self.changes(partition, 0).entries
+            same = [entry for entry in kept if len(entry.vector) == len(vector)]
+            with self._failing():
+                self._vectors.make_whole(prefix, partition, same)
+        with self._failing():
+            return self._vectors.near(prefix, partition, vector, count)
 
     def used(self, entry_id: str, saved_nusd: int, served: Served | None = None) -> None:
         arguments: list[Any] = [entry_id, saved_nusd]

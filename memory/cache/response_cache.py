@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from agentkit.memory.cache.calibrated import shipped_threshold
 from agentkit.memory.cache.entry import CacheEntry, CacheHit, CacheRequest, HitKind, tenant_of
-from agentkit.memory.cache.store import CacheError, CacheStore, Served
+from agentkit.memory.cache.store import CacheError, CacheStore, FindsNear, Served
 from agentkit.memory.cache.stores import open_cache_store
 from agentkit.memory.cache.threshold import NEVER, Outcome, moved_threshold
 
 if TYPE_CHECKING:
-    from agentkit.memory.cache.neighbours import Embedder, Neighbours, Vectors
+    from agentkit.memory.cache.neighbours import Embedder, Neighbour, Neighbours, Vectors
     from agentkit.memory.cache.reading import Reading
 
 _DAY_SECONDS = 86_400.0
@@ -262,8 +262,7 @@ class ResponseCache:
         if threshold == NEVER:
             return None
         vector = self._embedder.embed([request.text])[0]
-        with self._lock:
-            near = self._index(self._partition(request), len(vector)).nearest(vector)
+        near = self._nearest(self._partition(request), vector)
         if near is None or near.score < threshold:
             return None
         entry = self.store.entry(near.entry_id)
@@ -309,6 +308,16 @@ class ResponseCache:
         if self._embedder is None or not request.text:
             return b""
         return bytes(self._embedder.embed([request.text])[0].data)
+
+    def _nearest(self, partition: str, vector: Vectors) -> Neighbour | None:
+        from agentkit.memory.cache.neighbours import SHORTLIST, first_of
+
+        if isinstance(self.store, FindsNear):
+            near = self.store.near(partition, vector.tobytes(), SHORTLIST)
+            if near is not None:
+                return first_of(near)
+        with self._lock:
+            return self._index(partition, len(vector)).nearest(vector)
 
     def _index(self, partition: str, dimensions: int) -> Neighbours:
         """The partition's questions, brought up to what other processes kept and removed."""

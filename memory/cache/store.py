@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from agentkit.memory.cache.entry import CacheEntry
 from agentkit.memory.cache.threshold import Outcome
@@ -42,6 +42,14 @@ class Served(NamedTuple):
     tenant: str
     outcome: Outcome
     at: float
+
+
+class Near(NamedTuple):
+    """A kept question near another: its cosine, and what tells its answer from others."""
+
+    entry_id: str
+    cosine: float
+    answer_digest: str
 
 
 class CacheStore(Protocol):
@@ -114,4 +122,16 @@ class CacheStore(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class FindsNear(Protocol):
+    """A store whose server compares vectors itself, so that no process needs all of them."""
+
+    def near(self, partition: str, vector: bytes, count: int) -> list[Near] | None:
+        """The `count` nearest questions of a partition to a vector of float32, nearest first.
+
+        None where this server cannot: then `changes` tells what there is.
+        """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 import redis
 
-BINARY = shutil.which("redis-server")
+BINARY = os.environ.get("AGENTKIT_REDIS") or shutil.which("redis-server")
+"""AGENTKIT_REDIS names another server than the one on the path: `make test-redis8`."""
 
 
 class RedisServer:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ from numpy.typing import NDArray
 
 from agentkit.memory.cache import CacheStore
 from agentkit.memory.cache.stores import open_cache_store
+from tests.budgets.redis_server import running_redis
 
 STORES = ("memory", "sqlite", "redis")
 
@@ -46,28 +43,8 @@ def words() -> WordVectors:
 @pytest.fixture(scope="session")
 def cache_server() -> Iterator[str]:
     """The address of a real redis-server."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("redis-server is not installed")
-    folder = tempfile.mkdtemp(prefix="akc")
-    socket = Path(folder) / "s"
-    process = subprocess.Popen(
-        [binary, "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", ""],
-        stdout=subprocess.DEVNULL,
-    )
-    client: Any = redis.Redis(unix_socket_path=str(socket))
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        try:
-            client.ping()
-            break
-        except redis.ConnectionError:
-            time.sleep(0.02)
-    client.close()
-    yield f"unix://{socket}"
-    process.kill()
-    process.wait()
-    shutil.rmtree(folder, ignore_errors=True)
+    with running_redis() as server:
+        yield f"unix://{server.socket}"
 
 
 @pytest.fixture(params=STORES)

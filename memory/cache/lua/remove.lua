@@ -2,9 +2,10 @@
 local p = KEYS[1]
 local removed = 0
 for _, id in ipairs(ARGV) do
-  local e = redis.call('HMGET', p .. ':e:' .. id, 'key', 'partition', 'bytes', 'labels', 'hits', 'saved_nusd')
+  local e = redis.call('HMGET', p .. ':e:' .. id, 'key', 'partition', 'bytes', 'labels', 'hits', 'saved_nusd', 'element')
   if e[1] then
     if redis.call('GET', p .. ':k:' .. e[1]) == id then redis.call('DEL', p .. ':k:' .. e[1]) end
+    if e[7] then redis.call('VREM', p .. ':v:' .. e[2], e[7]) end
     for _, label in ipairs(cjson.decode(e[4])) do
       redis.call('SREM', p .. ':l:' .. label, id)
     end
