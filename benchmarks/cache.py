@@ -1,6 +1,6 @@
 """How often a cache answers by meaning, and how often that answer is wrong.
 
-    python benchmarks/cache.py [--json] [--calibrate] [--without-minilm]
+    python benchmarks/cache.py [--json] [--calibrate] [--without-minilm] [--speed-at ADDRESS]
 
 Each method's threshold is chosen on every other row, for at most 1 % and 5 % of wrong hits, counted
 as (wrong + 1) / (hits + 1), and scored on the rest; where no threshold keeps to that, nothing hits.
@@ -11,6 +11,10 @@ qqp            one entry in the cache, one question to it. 15 % is shown too: pe
 gptcache_mock  all texts cached, then their paraphrases asked.
 banking77      a stream in which each miss is kept; the intent stands for the answer.
 traps          one number, date, name, unit or negation changed, at the shipped threshold for 1 %.
+
+--speed-at     times look-ups alone, in an empty store at an address, such as a Redis: the first one
+               with the opening of the store, then each. Where the server has vector sets, `found`
+               is the share of the 96 nearest, and of the very nearest, that they give.
 
 Needs the data folder named by AGENTKIT_DATA (default ../shared/data).
 """
@@ -28,7 +32,16 @@ import numpy as np
 from _cache_methods import Embedding, Method, Ours, TfIdf
 from _cache_sets import Half, Pair, banking77, gptcache_mock, half, qqp, traps
 
-from agentkit.memory.cache import CachePolicy, CacheRequest, Outcome, ResponseCache, threshold_for
+from agentkit.memory.cache import (
+    CachePolicy,
+    CacheRequest,
+    CacheStore,
+    Outcome,
+    ResponseCache,
+    threshold_for,
+)
+from agentkit.memory.cache.neighbours import SHORTLIST
+from agentkit.memory.cache.store import FindsNear
 from agentkit.tools.provision.embedding import StaticEmbedding
 
 _SHARES = (0.01, 0.05)
@@ -39,6 +52,7 @@ _CALIBRATED_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
 _STREAM_THRESHOLDS = 24
 _TRAPS = 2_000
 _SIZES = (10_000, 100_000)
+_ROUNDING = 1e-5
 
 Row = dict[str, Any]
 
@@ -52,7 +66,11 @@ def main() -> None:
     parser.add_argument("--calibrate", action="store_true", help="print the thresholds to ship")
     parser.add_argument("--without-minilm", action="store_true")
     parser.add_argument("--without-speed", action="store_true")
+    parser.add_argument("--speed-at", metavar="ADDRESS", help="of an empty store")
     arguments = parser.parse_args()
+    if arguments.speed_at:
+        print(json.dumps(_speed(arguments.speed_at), indent=2))
+        return
     methods = _methods(minilm=not arguments.without_minilm)
     if arguments.calibrate:
         print(json.dumps({n: _calibrated(m) for n, m in methods.items() if n in _OURS}, indent=2))
@@ -219,25 +237,60 @@ def _traps() -> Row:
     return {"wrong_hits": wrong, "n": len(pairs)}
 
 
-def _speed() -> Row:
+def _speed(address: str = "memory://") -> Row:
     """Milliseconds a look-up by meaning, its embedding included."""
+    embedder = StaticEmbedding.shipped()
+    filled = ResponseCache(address, embedder=embedder)
+    if filled.store.totals().entries:
+        raise SystemExit(f"{address} is not empty; name a store that is")
     report: Row = {}
     texts = [text for pair in qqp() for text in (pair.cached, pair.asked)]
+    asked = [f"{text} now" for text in texts[:: len(texts) // 400]]
+    kept = 0
     for size in _SIZES:
-        cache = ResponseCache(embedder=StaticEmbedding.shipped())
-        for number in range(size):
+        for number in range(kept, size):
             text = f"{texts[number % len(texts)]} {number // len(texts) or ''}".strip()
-            cache.keep(CacheRequest(tenant="t", exact=text, text=text), text, cost_nusd=1)
-        times: list[float] = []
-        for text in texts[:: len(texts) // 400]:
-            asked = CacheRequest(tenant="t", exact=f"{text} now", text=f"{text} now")
-            started = time.perf_counter()
-            cache.look_up(asked)
-            times.append((time.perf_counter() - started) * 1_000)
+            filled.keep(_of_one_tenant(text), text, cost_nusd=1)
+        kept = size
+        started = time.perf_counter()
+        elsewhere = address != "memory://"
+        cache = ResponseCache(address, embedder=embedder) if elsewhere else filled
+        cache.look_up(_of_one_tenant(asked[0]))
+        row: Row = {"first_seconds": time.perf_counter() - started} if elsewhere else {}
+        times = [_milliseconds(cache, text) for text in asked[1:]]
+        row |= {"ms_p50": np.percentile(times, 50), "ms_p99": np.percentile(times, 99)}
+        row |= _found(cache.store, embedder, asked)
         suffix = "" if size == _SIZES[0] else f"_at_{size}"
-        report[f"ms_p50{suffix}"] = round(float(np.percentile(times[1:], 50)), 3)
-        report[f"ms_p99{suffix}"] = round(float(np.percentile(times[1:], 99)), 3)
+        report |= {f"{name}{suffix}": round(float(value), 4) for name, value in row.items()}
     return report
+
+
+def _of_one_tenant(text: str) -> CacheRequest:
+    return CacheRequest(tenant="t", exact=text, text=text)
+
+
+def _milliseconds(cache: ResponseCache, text: str) -> float:
+    started = time.perf_counter()
+    cache.look_up(_of_one_tenant(text))
+    return (time.perf_counter() - started) * 1_000
+
+
+def _found(store: CacheStore, embedder: StaticEmbedding, asked: Sequence[str]) -> Row:
+    """How many of the nearest, and of the very nearest, a server finds; empty where it scans."""
+    partition = f"{_of_one_tenant('').partition}.{embedder.fingerprint}"
+    questions = embedder.embed(asked)
+    if not isinstance(store, FindsNear) or store.near(partition, questions[0].tobytes(), 1) is None:
+        return {}
+    entries = store.changes(partition, 0).entries
+    rows = np.stack([np.frombuffer(entry.vector, np.float32) for entry in entries])
+    shares: list[float] = []
+    firsts: list[bool] = []
+    for question in questions:
+        nearest = np.sort(np.partition(rows @ question, -SHORTLIST)[-SHORTLIST:])
+        found = store.near(partition, question.tobytes(), SHORTLIST) or []
+        shares.append(sum(each.cosine >= nearest[0] - _ROUNDING for each in found) / SHORTLIST)
+        firsts.append(bool(found) and found[0].cosine >= nearest[-1] - _ROUNDING)
+    return {"found_96": np.mean(shares), "found_first": np.mean(firsts)}
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -51,6 +51,20 @@ class Neighbour(NamedTuple):
         return self.cosine + MARGIN_WEIGHT * min(self.margin, WIDEST_MARGIN)
 
 
+def direction(rows: Vectors) -> Vectors | None:
+    """The one vector of `rows` with a length of 1; None where it points nowhere.
+
+    Not every embedding keeps to its Protocol: another type, another length, not a number.
+    """
+    vectors = np.asarray(rows, np.float32)
+    if vectors.ndim != 2 or len(vectors) != 1:
+        return None
+    length = float(np.linalg.norm(vectors[0].astype(np.float64)))
+    if not 0.0 < length < np.inf:
+        return None
+    return np.asarray(vectors[0] / np.float32(length), np.float32)
+
+
 def first_of(near: Sequence[Near]) -> Neighbour | None:
     """The first of `near`, which are in order, and its lead; None where there is none."""
     if not near:

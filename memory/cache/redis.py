@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import Any, Literal, cast
 
 import redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from agentkit.memory.cache.entry import CacheEntry, tenant_of
-from agentkit.memory.cache.redis_vectors import VectorSets, element_of, has_vector_sets
+from agentkit.memory.cache.redis_vectors import VectorSets
 from agentkit.memory.cache.store import CacheError, Changes, Near, Served, Totals
 from agentkit.memory.cache.threshold import Outcome
 
@@ -45,8 +45,7 @@ class RedisCacheStore:
             raise CacheError(f"the cache address is not one of Redis: {error}") from error
         with self._failing():
             self._redis.ping()
-            vectors = has_vector_sets(self._redis)
-        self._vectors = VectorSets(self._redis) if vectors else None
+            self._vectors = VectorSets(self._redis, self._entries)
         names: tuple[Script, ...] = ("put", "remove", "used")
         self._scripts = {name: self._redis.register_script(_source(name)) for name in names}
 
@@ -60,18 +59,21 @@ class RedisCacheStore:
         worth = entry.cost_nusd / entry.size_bytes
         arguments: list[Any] = [entry.entry_id, entry.key, entry.partition, entry.kept_at]
         arguments += [entry.expires_at, worth, entry.size_bytes, json.dumps(labels)]
-        indexed = self._vectors is not None and entry.vector
-        arguments += [entry.vector, element_of(entry)] if indexed else ["", ""]
-        arguments += [part for field in _fields(entry).items() for part in field]
+        fields = [part for field in _fields(entry).items() for part in field]
         with self._failing():
+            arguments += [*self._vectors.arguments(entry), *fields]
             self._redis.sadd(_TENANTS, tenant_of(entry.key))
-            while old := self._scripts["put"](keys=[prefix], args=arguments):
+            old, refused = self._scripts["put"](keys=[prefix], args=arguments)
+            while old:
                 self._scripts["remove"](keys=[prefix], args=[old])
+                old, refused = self._scripts["put"](keys=[prefix], args=arguments)
+        if refused:
+            self._vectors.say(f"a question is not found by meaning: {refused.decode()}")
 
     def exact(self, key: str) -> CacheEntry | None:
         with self._failing():
             entry_id = self._redis.get(f"{_prefix(key)}:k:{key}")
-        return None if entry_id is None else self.entry(entry_id.decode())
+        return None if entry_id is None else self.entry(_text(entry_id))
 
     def entry(self, entry_id: str) -> CacheEntry | None:
         return self._entries([entry_id])[0]
@@ -89,26 +91,18 @@ class RedisCacheStore:
         if whole and after:
             with self._failing():
                 ids = self._redis.zrange(log, 0, -1)
-        names = [name.decode() for name in ids]
+        names = [_text(name) for name in ids]
         found = self._entries(names)
         removed = [name for name, entry in zip(names, found, strict=True) if entry is None]
         if len(removed) > _GONE_KEPT:
             self._forget_removals(prefix, partition, removed)
         return Changes(int(seq or 0), [entry for entry in found if entry], removed, whole)
 
-    def near(self, partition: str, vector: bytes, count: int) -> list[Near] | None:
-        if self._vectors is None:
-            return None
-        prefix = _prefix(partition)
+    def near(
+        self, partition: str, vector: bytes, count: int, *, checked: bool = False
+    ) -> list[Near] | None:
         with self._failing():
-            whole = self._vectors.is_whole(prefix, partition)
-        if not whole:
-            kept = self.changes(partition, 0).entries
-            same = [entry for entry in kept if len(entry.vector) == len(vector)]
-            with self._failing():
-                self._vectors.make_whole(prefix, partition, same)
-        with self._failing():
-            return self._vectors.near(prefix, partition, vector, count)
+            return self._vectors.near(_prefix(partition), partition, vector, count, checked=checked)
 
     def used(self, entry_id: str, saved_nusd: int, served: Served | None = None) -> None:
         arguments: list[Any] = [entry_id, saved_nusd]
@@ -147,7 +141,7 @@ class RedisCacheStore:
         with self._failing():
             for prefix in self._prefixes():
                 rows = self._redis.zrange(f"{prefix}:worth", 0, count - 1, withscores=True)
-                ranked += [(worth, name.decode()) for name, worth in rows]
+                ranked += [(worth, _text(name)) for name, worth in rows]
         return [name for _, name in sorted(ranked)[:count]]
 
     def totals(self) -> Totals:
@@ -198,6 +192,7 @@ class RedisCacheStore:
         return [Outcome(row[2], bool(row[3])) for row in map(json.loads, filter(None, records))]
 
     def close(self) -> None:
+        self._vectors.close()
         self._redis.close()
 
     def _prefixes(self, tenant: str | None = None) -> list[str]:
@@ -205,7 +200,7 @@ class RedisCacheStore:
             return [_tenant_prefix(tenant)]
         with self._failing():
             names = self._redis.smembers(_TENANTS)
-        return [f"agentkit:cache:{{{name.decode()}}}" for name in names]
+        return [f"agentkit:cache:{{{_text(name)}}}" for name in names]
 
     def _ids(
         self,
@@ -223,10 +218,10 @@ class RedisCacheStore:
                     f"{prefix}:expires", "-inf", expired_at, start=0, num=limit
                 )
                 labelled = self._redis.sinter(sets) if sets else set(old)
-                return [name.decode() for name in old if name in labelled]
+                return [_text(name) for name in old if name in labelled]
             if sets:
-                return [name.decode() for name in self._redis.sinter(sets)][:limit]
-            return [name.decode() for name in self._redis.zrevrange(f"{prefix}:kept", 0, limit - 1)]
+                return [_text(name) for name in self._redis.sinter(sets)][:limit]
+            return [_text(name) for name in self._redis.zrevrange(f"{prefix}:kept", 0, limit - 1)]
 
     def _entries(self, entry_ids: Sequence[str]) -> list[CacheEntry | None]:
         found: list[CacheEntry | None] = []
@@ -236,9 +231,24 @@ class RedisCacheStore:
                 pipe = self._redis.pipeline(transaction=False)
                 for entry_id in page:
                     pipe.hgetall(f"{_prefix(entry_id)}:e:{entry_id}")
-                rows = pipe.execute()
-            found += [_entry(name, row) for name, row in zip(page, rows, strict=True)]
+                rows = pipe.execute(raise_on_error=False)
+                found += [self._entry(name, row) for name, row in zip(page, rows, strict=True)]
         return found
+
+    def _entry(self, entry_id: str, row: Any) -> CacheEntry | None:
+        """None for what is not there, and for what we did not write or somebody damaged."""
+        if not row:
+            return None
+        try:
+            if isinstance(row, RedisError):
+                raise row
+            return _read(entry_id, row)
+        except (KeyError, ValueError, TypeError, RecursionError, ResponseError) as error:
+            if isinstance(error, ResponseError) and not str(error).startswith("WRONGTYPE"):
+                raise
+            kind = type(error).__name__
+            self._vectors.say(f"{entry_id} is damaged, nothing is served from it ({kind})")
+            return None
 
     def _forget_removals(self, prefix: str, partition: str, removed: Sequence[str]) -> None:
         """Who has not seen these removals by now reads the partition anew."""
@@ -265,6 +275,11 @@ def _tenant_prefix(tenant: str) -> str:
     return f"agentkit:cache:{{{tenant_of(tenant, named=True)}}}"
 
 
+def _text(name: bytes) -> str:
+    """A name as text; what is none of ours becomes one that nothing has."""
+    return name.decode(errors="replace")
+
+
 def _source(name: Script) -> str:
     return files("agentkit.memory.cache").joinpath("lua", f"{name}.lua").read_text("utf-8")
 
@@ -283,25 +298,20 @@ def _fields(entry: CacheEntry) -> Mapping[str, str | bytes | int | float]:
     }
 
 
-def _entry(entry_id: str, row: Mapping[bytes, bytes]) -> CacheEntry | None:
-    if not row:
-        return None
-    try:
-        return CacheEntry(
-            entry_id=entry_id,
-            key=row[b"key"].decode(),
-            tenant=row[b"tenant"].decode(),
-            partition=row[b"partition"].decode(),
-            question=row[b"question"].decode(),
-            answer=row[b"answer"].decode(),
-            kept_at=float(row[b"kept_at"]),
-            expires_at=float(row[b"expires_at"]),
-            vector=row[b"vector"],
-            cost_nusd=int(row[b"cost_nusd"]),
-            saved_nusd=int(row[b"saved_nusd"]),
-            hits=int(row[b"hits"]),
-            tags=tuple(json.loads(row[b"tags"])),
-            sources=tuple(json.loads(row[b"sources"])),
-        )
-    except (KeyError, ValueError):
-        return None  # not written by us, or damaged: nothing is served from it
+def _read(entry_id: str, row: Mapping[bytes, bytes]) -> CacheEntry:
+    return CacheEntry(
+        entry_id=entry_id,
+        key=row[b"key"].decode(),
+        tenant=row[b"tenant"].decode(),
+        partition=row[b"partition"].decode(),
+        question=row[b"question"].decode(),
+        answer=row[b"answer"].decode(),
+        kept_at=float(row[b"kept_at"]),
+        expires_at=float(row[b"expires_at"]),
+        vector=row[b"vector"],
+        cost_nusd=int(row[b"cost_nusd"]),
+        saved_nusd=int(row[b"saved_nusd"]),
+        hits=int(row[b"hits"]),
+        tags=tuple(map(str, json.loads(row[b"tags"]))),
+        sources=tuple(map(str, json.loads(row[b"sources"]))),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import threading
 import time
@@ -21,6 +22,8 @@ from agentkit.memory.cache.threshold import NEVER, Outcome, moved_threshold
 if TYPE_CHECKING:
     from agentkit.memory.cache.neighbours import Embedder, Neighbour, Neighbours, Vectors
     from agentkit.memory.cache.reading import Reading
+
+_log = logging.getLogger("agentkit.memory")
 
 _DAY_SECONDS = 86_400.0
 _PARTITIONS_REMEMBERED = 512
@@ -138,6 +141,7 @@ class ResponseCache:
         `refusal` in `agentkit.memory.cache.admission` says what must not be kept.
         """
         now = self._clock()
+        vector = self._vector(request)
         ttls = [self.policy.ttl_by_tag[tag] for tag in tags if tag in self.policy.ttl_by_tag]
         entry = CacheEntry(
             entry_id=_new_id(request.tenant),
@@ -148,7 +152,7 @@ class ResponseCache:
             answer=answer,
             kept_at=now,
             expires_at=now + (ttl_seconds or min(ttls or [self.policy.ttl_seconds])),
-            vector=self._vector_bytes(request),
+            vector=b"" if vector is None else vector.tobytes(),
             cost_nusd=cost_nusd,
             tags=tags,
             sources=sources,
@@ -261,14 +265,11 @@ class ResponseCache:
         threshold = self.threshold(request.tenant)
         if threshold == NEVER:
             return None
-        vector = self._embedder.embed([request.text])[0]
-        near = self._nearest(self._partition(request), vector)
-        if near is None or near.score < threshold:
+        found = self._nearest_entry(request, threshold)
+        if found is None or not self._serves(found[0], request):
             return None
-        entry = self.store.entry(near.entry_id)
-        if entry is None or not self._serves(entry, request):
-            return None
-        score = near.score - _doubt(entry.question, request.text)
+        entry, likeness = found
+        score = likeness - _doubt(entry.question, request.text)
         if score < threshold:
             return None
         if self._judge is not None and not self._judge(entry.question, request.text):
@@ -304,17 +305,40 @@ class ResponseCache:
         model = "" if self._embedder is None else self._embedder.fingerprint
         return f"{request.partition}.{model}" if request.text else request.partition
 
-    def _vector_bytes(self, request: CacheRequest) -> bytes:
+    def _vector(self, request: CacheRequest) -> Vectors | None:
+        """Where a question lies; None for one that is compared with none."""
         if self._embedder is None or not request.text:
-            return b""
-        return bytes(self._embedder.embed([request.text])[0].data)
+            return None
+        from agentkit.memory.cache.neighbours import direction
 
-    def _nearest(self, partition: str, vector: Vectors) -> Neighbour | None:
+        vector = direction(self._embedder.embed([request.text]))
+        if vector is None:
+            _log.warning("cache: the embedding of a question is no vector: only the same one hits")
+        return vector
+
+    def _nearest_entry(
+        self, request: CacheRequest, threshold: float
+    ) -> tuple[CacheEntry, float] | None:
+        """The entry of the nearest question, and its likeness, from the threshold on."""
+        vector = self._vector(request)
+        if vector is None:
+            return None
+        for checked in (False, True):
+            near = self._nearest(self._partition(request), vector, checked=checked)
+            if near is None or not near.score >= threshold:
+                return None
+            entry = self.store.entry(near.entry_id)
+            if entry is not None:
+                return entry, near.score
+        return None
+
+    def _nearest(self, partition: str, vector: Vectors, *, checked: bool) -> Neighbour | None:
         from agentkit.memory.cache.neighbours import SHORTLIST, first_of
 
         if isinstance(self.store, FindsNear):
-            near = self.store.near(partition, vector.tobytes(), SHORTLIST)
+            near = self.store.near(partition, vector.tobytes(), SHORTLIST, checked=checked)
             if near is not None:
+                self._indexes.pop(partition, None)
                 return first_of(near)
         with self._lock:
             return self._index(partition, len(vector)).nearest(vector)
@@ -329,7 +353,7 @@ class ResponseCache:
             index = Neighbours(dimensions)
         index.remove(changes.removed)
         for entry in changes.entries:
-            vector = _vector(entry.vector, dimensions)
+            vector = _kept_vector(entry.vector, dimensions)
             if vector is not None:
                 index.put(entry.entry_id, vector, entry.answer_digest)
         self._indexes[partition] = (changes.seq, index)
@@ -397,7 +421,7 @@ def _reading(text: str) -> Reading:
     return read(text)
 
 
-def _vector(data: bytes, dimensions: int) -> Vectors | None:
+def _kept_vector(data: bytes, dimensions: int) -> Vectors | None:
     import numpy as np
 
     if len(data) != 4 * dimensions:

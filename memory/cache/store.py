@@ -129,9 +129,12 @@ class CacheStore(Protocol):
 class FindsNear(Protocol):
     """A store whose server compares vectors itself, so that no process needs all of them."""
 
-    def near(self, partition: str, vector: bytes, count: int) -> list[Near] | None:
+    def near(
+        self, partition: str, vector: bytes, count: int, *, checked: bool = False
+    ) -> list[Near] | None:
         """The `count` nearest questions of a partition to a vector of float32, nearest first.
 
-        None where this server cannot: then `changes` tells what there is.
+        `checked` leaves out those whose entries are gone, which costs another question. None where
+        this server cannot, or not yet: then `changes` tells what there is.
         """
         ...

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from agentkit.memory.cache import (
@@ -104,6 +105,34 @@ def test_a_vector_of_the_wrong_size_is_passed_over(words: WordVectors) -> None:
     found = cache.store.find()[0]
     cache.store.put(replace(found, vector=b"\x01\x02\x03"))
     assert cache.look_up(asked("please reset the router password")) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_a_question_that_points_nowhere_hits_only_itself(
+    value: float, address: str, words: WordVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = ResponseCache(address, embedder=words, policy=LOOSE)
+    cache.keep(asked("reset the router password"), "hold the button", cost_nusd=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(words, "embed", lambda _: np.full((1, 256), value, np.float32))
+        assert cache.look_up(asked("please reset the router password")) is None
+        cache.keep(asked("open the garage door"), "press twice", cost_nusd=1)
+        assert cache.look_up(asked("open the garage door")) is not None
+    assert cache.look_up(asked("please open the garage door")) is None
+    assert cache.look_up(asked("please reset the router password")) is not None
+    cache.close()
+
+
+def test_an_embedding_of_other_numbers_and_lengths_is_taken(
+    address: str, words: WordVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = words.embed
+    monkeypatch.setattr(words, "embed", lambda texts: rows(texts).astype(np.float64) * 7)
+    cache = ResponseCache(address, embedder=words, policy=LOOSE)
+    cache.keep(asked("reset the router password"), "hold the button", cost_nusd=1)
+    hit = cache.look_up(asked("please reset the router password"))
+    assert hit is not None and hit.score < 1.5
+    cache.close()
 
 
 def test_an_answer_past_its_time_is_gone_or_stale() -> None:

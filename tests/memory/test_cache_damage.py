@@ -1,0 +1,85 @@
+"""What somebody damaged in a Redis cache, or the server evicted: a miss, never an exception."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from agentkit.memory.cache import CachePolicy, CacheRequest, ResponseCache
+from tests.memory.conftest import WordVectors
+
+ASKED = CacheRequest(tenant="acme", exact="reset", text="reset the router password")
+LIKE = CacheRequest(tenant="acme", exact="please", text="please reset the router password")
+
+
+@pytest.fixture
+def client(cache_server: str) -> Iterator[Any]:
+    opened: Any = redis.Redis.from_url(cache_server)
+    opened.flushall()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def cache(cache_server: str, client: Any, words: WordVectors) -> Iterator[ResponseCache]:
+    policy = CachePolicy(threshold=0.9, max_entries=4)
+    opened = ResponseCache(cache_server, embedder=words, policy=policy)
+    assert opened.keep(ASKED, "hold the button", cost_nusd=1, tags=("faq",)) is not None
+    yield opened
+    opened.close()
+
+
+DAMAGE = {
+    "hits": b"many",
+    "expires_at": b"tomorrow",
+    "tags": b"7",
+    "sources": b"[" * 100_000,
+    "answer": b"\xff\xfe",
+    "partition": b"another",
+    "labels": b"{",
+}
+
+
+@pytest.mark.parametrize("field", DAMAGE)
+def test_a_damaged_field_is_a_miss_and_goes_with_the_rest(
+    field: str, cache: ResponseCache, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (name,) = client.keys("*:e:*")
+    client.hset(name, field, DAMAGE[field])
+    with caplog.at_level(logging.WARNING):
+        looked = [cache.look_up(ASKED), cache.look_up(LIKE)]
+    if field == "labels":
+        assert None not in looked
+    else:
+        assert looked == [None, None]
+        assert ("is damaged" in caplog.text) == (field != "partition")
+    assert "hold the button" not in caplog.text
+    entry_id = name.decode().partition(":e:")[2]
+    assert cache.store.remove([entry_id]) == 1
+    assert cache.store.totals().entries == 0
+    assert client.keys("*:e:*") == []
+
+
+@pytest.mark.parametrize("left", ["nothing", "a string"])
+def test_an_entry_that_is_gone_is_a_miss_and_makes_room(
+    left: str, cache: ResponseCache, client: Any
+) -> None:
+    (name,) = client.keys("*:e:*")
+    client.delete(name)
+    if left == "a string":
+        client.set(name, "x")
+    assert cache.look_up(ASKED) is None
+    assert cache.look_up(LIKE) is None
+    for number in range(8):
+        request = CacheRequest(tenant="acme", exact=str(number), text=f"call number {number}")
+        cache.keep(request, "yes", cost_nusd=9_000)
+    cache.make_room()
+    assert client.keys(name.decode()) == []
+    assert cache.store.totals().entries <= 4
+    assert cache.keep(ASKED, "hold it long", cost_nusd=9_000) is not None
+    looked = [cache.look_up(LIKE) for _ in range(70)]  # vector sets are checked at times
+    assert looked[-1] is not None and looked[-1].answer == "hold it long"
