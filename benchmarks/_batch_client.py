@@ -27,6 +27,7 @@ QUICK = BatchPolicy(
     longest_poll_seconds=0.2,
     claim_seconds=0.6,
     uncertain_seconds=0.3,
+    late_seconds=1.0,
 )
 
 

@@ -28,8 +28,8 @@ from tests.wire import BatchRules, ScriptedProvider, echo
 _MOST_SECONDS = 1.2
 _TROUBLE = BatchRules(
     least_seconds=0.1, most_seconds=1.5, refuse_rate=0.1, retry_after_seconds=0.1,
-    lose_before_rate=0.1, lose_after_rate=0.1, error_rate=0.02, invalid_rate=0.005,
-    expire_rate=0.1,
+    lose_before_rate=0.1, lose_after_rate=0.1, lose_late_rate=0.05, late_seconds=0.5,
+    error_rate=0.02, invalid_rate=0.005, expire_rate=0.1,
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ sent to an address that a file names.
 
 from __future__ import annotations
 
-from agentkit.batch.item import OPEN_BATCHES
+from agentkit.batch.item import ENDED_BATCHES, OPEN_BATCHES
 from agentkit.batch.lane import BatchLane, account_of
 from agentkit.batch.provider import BatchProvider
 from agentkit.errors import ConfigError, ExtraMissing
@@ -20,6 +20,9 @@ def connect(lane: BatchLane) -> None:
     """
     queues = [queue.queue for queue in lane.store.queues()]
     queues += [batch.queue for batch in lane.store.batches(OPEN_BATCHES)]
+    now = lane.ledger.clock()
+    doubted = (each for each in lane.store.batches(ENDED_BATCHES) if each.may_be_doubled(now))
+    queues += [batch.queue for batch in doubted]
     for account in sorted({account_of(queue) for queue in queues}):
         provider = _from_environment(account.partition("@")[0])
         if provider.account != account:

@@ -70,13 +70,19 @@ class AnthropicBatches:
         live: Any = self._once.messages
         return cast("bytes", live.with_raw_response.create(**body).http_response.content)
 
+    def upload(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str | None:  # noqa: ARG002  all goes at once
+        return None
+
     def submit(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str:
         requests = [{"custom_id": name, "params": json.loads(body)} for name, body in lines]
         made = self._once.messages.batches.create(requests=cast("Any", requests))
         return made.id
 
+    def recall(self, batch: Batch) -> bool:  # noqa: ARG002  there is nothing to take away
+        return False
+
     def find(self, batch: Batch, is_ours: Callable[[str], bool]) -> Found:
-        oldest = (batch.asked_at or batch.created_at) - _CLOCK_SKEW_SECONDS
+        oldest = batch.created_at - _CLOCK_SKEW_SECONDS
         ours: list[str] = []
         perhaps: list[str] = []
         others = list(batch.others)

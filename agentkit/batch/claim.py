@@ -6,8 +6,8 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from agentkit.batch.course import Office
 from agentkit.batch.item import Batch
+from agentkit.batch.office import Office
 from agentkit.budgets.errors import StoreError
 
 _RENEWALS_A_CLAIM = 3

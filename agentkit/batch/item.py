@@ -16,8 +16,11 @@ BatchState = Literal["sealed", "submitted", "cancelling", "processed", "failed"]
 """sealed: its requests are chosen. submitted: the provider has it. processed: every result is
 stored. failed: the provider turned it down whole."""
 
+_DOUBTED_SECONDS = 2 * 86_400.0
+"""A day until the latest one has ended, and one more for whoever works the lane next."""
 OPEN_ITEMS: tuple[ItemState, ...] = ("queued", "sent")
 OPEN_BATCHES: tuple[BatchState, ...] = ("sealed", "submitted", "cancelling")
+ENDED_BATCHES: tuple[BatchState, ...] = ("processed", "failed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +79,9 @@ class Batch:
     """Requests that are sent together.
 
     `asked_at` is when it was last tried to submit them; `tries` counts what may have arrived, so a
-    batch with tries and without a `provider_id` is looked for before it is sent again. `withdrawn`
-    means cancelled by the user. `due_at` is when to go on with it.
+    batch with tries and without a `provider_id` is looked for before it is sent again. `input_file`
+    is what the latest of them was made of, where the provider takes a file. `withdrawn` means
+    cancelled by the user. `due_at` is when to go on with it.
     """
 
     batch_id: str
@@ -89,6 +93,7 @@ class Batch:
     least_deadline: float = 0.0
     state: BatchState = "sealed"
     provider_id: str | None = None
+    input_file: str | None = None
     tries: int = 0
     asked_at: float | None = None
     submitted_at: float | None = None
@@ -99,6 +104,12 @@ class Batch:
     withdrawn: bool = False
     others: tuple[str, ...] = field(default=())
     """Batches of the provider that were looked into and are not this one."""
+
+    def may_be_doubled(self, now: float) -> bool:
+        """Whether the provider may have, or soon have, another one of it than is gone on with."""
+        known = 0 if self.provider_id is None else 1
+        lately = self.asked_at is not None and now < self.asked_at + _DOUBTED_SECONDS
+        return lately and self.state != "sealed" and self.tries > known
 
     def to_dict(self) -> dict[str, Any]:
         """The batch as JSON types."""

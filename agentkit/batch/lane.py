@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agentkit.batch.claim import kept_claim
-from agentkit.batch.course import Office, advanced, wait_seconds
-from agentkit.batch.item import OPEN_BATCHES, Batch, BatchItem, ItemState, QueueSums
+from agentkit.batch.course import advanced
+from agentkit.batch.item import ENDED_BATCHES, OPEN_BATCHES, Batch, BatchItem, ItemState, QueueSums
 from agentkit.batch.money import forfeit, give_back, settle
+from agentkit.batch.office import Office, wait_seconds
 from agentkit.batch.policy import COMPLETION_SECONDS, BatchPolicy
 from agentkit.batch.provider import BatchProvider
 from agentkit.batch.providers import message_of, provider_of
@@ -98,6 +99,7 @@ class BatchLane:
         self._turn = threading.Lock()
         self._next_forgetting = 0.0
         self._hurried: set[str] = set()
+        self._next_doubts = 0.0
         ledger.lane = self
 
     def provider(self, tier: Tier) -> BatchProvider | None:
@@ -173,6 +175,7 @@ class BatchLane:
             now = self.ledger.clock()
             due: list[float] = [now + _RESTING_SECONDS]
             due += [self._go_on(batch) for batch in self.store.batches(OPEN_BATCHES)]
+            self._settle_doubts(now)
             self._finish()
             due += [
                 queue.oldest_at + self.policy.most_age_seconds
@@ -297,7 +300,8 @@ class BatchLane:
             return now + self.policy.claim_seconds / 2
         self._hurried.discard(batch.batch_id)
         batch = self.store.batch(batch.batch_id) or batch
-        if batch.state not in OPEN_BATCHES or (batch.due_at > now and not at_once):
+        is_done = batch.state not in OPEN_BATCHES and not batch.may_be_doubled(now)
+        if is_done or (batch.due_at > now and not at_once):
             return max(batch.due_at, now)
         with kept_claim(self._office, batch):
             try:
@@ -310,6 +314,15 @@ class BatchLane:
                 batch = replace(known, due_at=due, error=describe(error))
             self.store.put_batch(batch, self._office.owner)
         return batch.due_at if batch.state in OPEN_BATCHES else now + _RESTING_SECONDS
+
+    def _settle_doubts(self, now: float) -> None:
+        """Look for second ones of batches that have ended."""
+        if now < self._next_doubts:
+            return
+        self._next_doubts = now + self.policy.poll_seconds
+        for batch in self.store.batches(ENDED_BATCHES):
+            if batch.may_be_doubled(now):
+                self._go_on(batch)
 
     def _finish(self) -> None:
         """Make the money final of requests that nobody in this process waits for."""

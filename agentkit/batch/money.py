@@ -5,7 +5,7 @@ What is done here needs no running task: any process may find a result and settl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,12 @@ from agentkit.budgets.counterfactual import saved_by_prompt_cache
 from agentkit.budgets.errors import ReservationUnknown
 from agentkit.budgets.journal import CallRecord, PaidResponse
 from agentkit.budgets.ledger import Ledger
+from agentkit.budgets.scope import scope_chain
 from agentkit.budgets.usage import Usage
 from agentkit.models.usage import usage_of
 from agentkit.replay import packed
+
+_LEASE_SECONDS = 60.0
 
 
 def settle(ledger: Ledger, item: BatchItem, message: AIMessage) -> bool:
@@ -44,6 +47,49 @@ def give_back(ledger: Ledger, item: BatchItem) -> bool:
     return _settle(ledger, item, _unbilled(item))
 
 
+def charge_again(
+    ledger: Ledger, item: BatchItem, message: AIMessage | None, provider_id: str
+) -> int:
+    """Charge an answer to a request that was sent again meanwhile; gives its nano-USD.
+
+    It was billed, so no limit stops it; without a readable `message`, at the worst case. It is
+    charged once for each `provider_id`, that of a batch.
+    """
+    usage = None if message is None else usage_of(message)
+    record = (
+        _without_usage(item)
+        if message is None or usage is None
+        else _answered(ledger, item, message, usage)
+    )
+    call_id = f"{item.call_id}.{provider_id}"
+    again = replace(record, call_id=call_id, saved_nusd={"batch": -record.cost_nusd})
+    ledger.reserve(
+        call_id, NOTHING, _chain(ledger, item), lease_seconds=_LEASE_SECONDS, dispatched=False
+    )  # nothing is never denied
+    spent = amount_of(again.usage, cost_nusd=again.cost_nusd) if again.confirmed else item.worst
+    end = ledger.settle if again.confirmed else ledger.forfeit
+    if end(call_id, spent, call=again).before in ("held", "released"):
+        _add_to_task(ledger, again)
+    return again.cost_nusd
+
+
+def _add_to_task(ledger: Ledger, call: CallRecord) -> None:
+    """A task that has ended has its sums already."""
+    task = ledger.store.task(call.task_id)
+    if task is not None and task.ended_at is not None:
+        cost = task.cost_nusd + call.cost_nusd
+        ledger.store.put_task(replace(task, calls=task.calls + 1, cost_nusd=cost))
+
+
+def _chain(ledger: Ledger, item: BatchItem) -> Sequence[str]:
+    """Where a late charge of a task goes: its own scope as long as that is there, and above."""
+    scope = str(item.record["scope"])
+    path = f"{scope}/~{item.task_id}"
+    if any(each.path == path for each in ledger.store.scopes(path)):
+        return (path,) if "/~" in scope else scope_chain(path)
+    return scope_chain(scope.partition("/~")[0])
+
+
 def _is_kept(ledger: Ledger, item: BatchItem) -> bool:
     return any(each.call_id == item.call_id for each in ledger.store.responses(item.task_id))
 
@@ -65,7 +111,13 @@ def _settle(
 
 def forfeit(ledger: Ledger, item: BatchItem) -> bool:
     """Charge the worst case of an answer that does not say what it took."""
-    record = replace(
+    record = _without_usage(item)
+    return ledger.forfeit(item.call_id, item.worst, call=record).before == "settled"
+
+
+def _without_usage(item: BatchItem) -> CallRecord:
+    """The worst case, as a record."""
+    return replace(
         CallRecord.from_dict(item.record),
         usage=Usage(
             input_tokens=max(0, item.worst.tokens - item.max_output_tokens),
@@ -75,7 +127,6 @@ def forfeit(ledger: Ledger, item: BatchItem) -> bool:
         confirmed=False,
         error="the answer carried no usage",
     )
-    return ledger.forfeit(item.call_id, item.worst, call=record).before == "settled"
 
 
 def _answered(ledger: Ledger, item: BatchItem, message: AIMessage, usage: Usage) -> CallRecord:

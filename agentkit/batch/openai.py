@@ -2,7 +2,8 @@
 
 Rules as of November 2026: 50,000 requests and 200 MB a batch, one model each, 24 hours; requests
 that are not done by then are not billed. A batch carries our id in its metadata, so that one whose
-acceptance was not heard is found again. https://platform.openai.com/docs/guides/batch
+acceptance was not heard is found again; without its file it fails, so that one that was not found
+cannot come later. https://platform.openai.com/docs/guides/batch
 """
 
 from __future__ import annotations
@@ -73,31 +74,42 @@ class OpenAIBatches:
         live: Any = self._once.chat.completions if endpoint == _CHAT else self._once.responses
         return cast("bytes", live.with_raw_response.create(**body).content)
 
-    def submit(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str:
+    def upload(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str | None:
         content = BytesIO()
         for custom_id, body in lines:
             head = json.dumps({"custom_id": custom_id, "method": "POST", "url": batch.endpoint})
             content.write(head[:-1].encode() + b', "body": ' + body + b"}\n")
         content.seek(0)
         name = f"{batch.batch_id}.jsonl"
-        file = self._client.files.create(file=(name, content), purpose="batch")
+        return self._client.files.create(file=(name, content), purpose="batch").id
+
+    def submit(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str:  # noqa: ARG002  they are in the file
+        if batch.input_file is None:
+            raise ValueError(f"{batch.batch_id} was not uploaded")
         made = self._once.batches.create(
             completion_window="24h",
             endpoint=cast("Any", batch.endpoint),
-            input_file_id=file.id,
+            input_file_id=batch.input_file,
             metadata={_MARK: batch.batch_id},
         )
         return made.id
 
+    def recall(self, batch: Batch) -> bool:
+        if batch.input_file is not None:
+            self._delete(batch.input_file)
+        return True
+
     def find(self, batch: Batch, is_ours: Callable[[str], bool]) -> Found:  # noqa: ARG002  the metadata tell
-        oldest = (batch.asked_at or batch.created_at) - _CLOCK_SKEW_SECONDS
+        oldest = batch.created_at - _CLOCK_SKEW_SECONDS
         ours: list[str] = []
         for each in self._client.batches.list(limit=_PAGE):
             if each.created_at < oldest:
                 break
-            if (each.metadata or {}).get(_MARK) == batch.batch_id:
+            void = each.status == "failed" and each.input_file_id != batch.input_file
+            marked = (each.metadata or {}).get(_MARK) == batch.batch_id
+            if marked and not void and each.id not in batch.others:
                 ours.append(each.id)
-        return Found(ours=tuple(reversed(ours)))
+        return Found(ours=tuple(reversed(ours)), others=batch.others)
 
     def look(self, provider_id: str) -> Standing:
         batch = self._client.batches.retrieve(provider_id)
@@ -139,17 +151,20 @@ class OpenAIBatches:
             return  # it has ended meanwhile
 
     def clear(self, batch: Batch) -> None:
-        from openai import NotFoundError
-
         if batch.provider_id is None:
             return
         known: SdkBatch = self._client.batches.retrieve(batch.provider_id)
         for file_id in (known.input_file_id, known.output_file_id, known.error_file_id):
             if file_id is not None:
-                try:
-                    self._client.files.delete(file_id)
-                except NotFoundError:
-                    continue
+                self._delete(file_id)
+
+    def _delete(self, file_id: str) -> None:
+        from openai import NotFoundError
+
+        try:
+            self._client.files.delete(file_id)
+        except NotFoundError:
+            return
 
 
 def read(endpoint: str, payload: bytes, model: BaseChatModel | None = None) -> AIMessage:

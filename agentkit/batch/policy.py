@@ -30,8 +30,9 @@ class BatchPolicy:
 
     A refused or expired request is sent `most_attempts` times at the most. `claim_seconds` after a
     process died, another goes on with its batches; `uncertain_seconds` after a submission whose
-    answer was lost, the provider is asked whether it has arrived. Batches that have ended are
-    forgotten after `keep_seconds`, with all that is in them.
+    answer was lost, the provider is asked whether it has arrived. If it has not, it is made void
+    and sent again where that can be done (OpenAI), else sent again after `late_seconds`. Batches
+    that have ended are forgotten after `keep_seconds`, with all that is in them.
     """
 
     most_requests: int = 10_000
@@ -45,6 +46,7 @@ class BatchPolicy:
     most_attempts: int = 4
     claim_seconds: float = 120.0
     uncertain_seconds: float = 60.0
+    late_seconds: float = 600.0
     keep_seconds: float = RESULTS_SECONDS
 
     def __post_init__(self) -> None:
@@ -77,14 +79,20 @@ class BatchPolicy:
 
     def next_poll(self, batch: Batch, now: float) -> float:
         """When to look at a batch again: the longer it takes, the less often."""
-        since = now - (batch.submitted_at or now)
-        wait = min(max(self.poll_seconds, since / 10), self.longest_poll_seconds)
+        wait = self._wait_seconds(now - (batch.submitted_at or now))
         until_late = batch.least_deadline - self.live_seconds - now
         return now + (min(wait, max(until_late, self.poll_seconds)) if until_late > 0 else wait)
+
+    def next_look(self, batch: Batch, now: float) -> float:
+        """When to look again for what may have arrived besides a batch that has ended."""
+        return now + self._wait_seconds(now - (batch.asked_at or now))
 
     def lease_seconds(self, deadline: float, now: float) -> float:
         """How long money is held for a request that waits: to its deadline, and a day more."""
         return max(deadline - now, 0.0) + COMPLETION_SECONDS
+
+    def _wait_seconds(self, since: float) -> float:
+        return min(max(self.poll_seconds, since / 10), self.longest_poll_seconds)
 
 
 def _passed(text: str, since: float, now: float) -> bool:

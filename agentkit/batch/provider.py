@@ -94,12 +94,23 @@ class BatchProvider(Protocol):
         """The answer to a request that is sent live, once."""
         ...
 
+    def upload(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str | None:
+        """Send what a batch will be made of, where that goes before it; gives its id."""
+        ...
+
     def submit(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str:
         """Send a batch once, without retries; gives the provider's id."""
         ...
 
+    def recall(self, batch: Batch) -> bool:
+        """Make a submission void that may still arrive; False where that cannot be done."""
+        ...
+
     def find(self, batch: Batch, is_ours: Callable[[str], bool]) -> Found:
-        """What has come of submissions whose answer was lost; `is_ours` knows its custom ids."""
+        """What has come of submissions whose answer was lost; `is_ours` knows its custom ids.
+
+        `batch.others` are left out.
+        """
         ...
 
     def look(self, provider_id: str) -> Standing:

@@ -18,6 +18,7 @@ QUICK = BatchPolicy(
     longest_poll_seconds=0.02,
     claim_seconds=1.0,
     uncertain_seconds=0.1,
+    late_seconds=0.1,
 )
 """A policy for a provider that takes milliseconds instead of hours."""
 

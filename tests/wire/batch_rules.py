@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-Trouble = Literal["refuse", "lose_before", "lose_after"]
+Trouble = Literal["refuse", "lose_before", "lose_after", "lose_late"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,8 +17,10 @@ class BatchRules:
 
     A batch ends a random time between `least_seconds` and `most_seconds` after it was accepted.
     `refuse_rate` of submissions are answered by 429; of `lose_before_rate` the connection is lost
-    before they are accepted, and of `lose_after_rate` after. `error_rate` of requests fail with a
-    server error and `invalid_rate` as invalid; `expire_rate` of batches expire when a part is done.
+    before they are accepted, of `lose_after_rate` after, of `lose_late_rate` so that they are
+    accepted `late_seconds` later. `error_rate` of requests fail with a server error and
+    `invalid_rate` as invalid; `expire_rate` of batches expire when a part is done. With
+    `forgets_nothing` a file that was deleted can be made a batch of all the same.
     """
 
     most_requests_openai: int = 50_000
@@ -31,6 +33,9 @@ class BatchRules:
     retry_after_seconds: float = 0.05
     lose_before_rate: float = 0.0
     lose_after_rate: float = 0.0
+    lose_late_rate: float = 0.0
+    late_seconds: float = 0.0
+    forgets_nothing: bool = False
     error_rate: float = 0.0
     invalid_rate: float = 0.0
     expire_rate: float = 0.0
@@ -54,6 +59,7 @@ class Dice:
             ("refuse", rules.refuse_rate),
             ("lose_before", rules.lose_before_rate),
             ("lose_after", rules.lose_after_rate),
+            ("lose_late", rules.lose_late_rate),
         ):
             if drawn < rate:
                 return self._noted(name)

@@ -75,9 +75,11 @@ class BatchDesk:
         self.rules = rules
         self.dice = Dice(rules)
         self.files: dict[str, tuple[str, bytes]] = {}
+        self.deleted: dict[str, tuple[str, bytes]] = {}
         self.batches: dict[str, DeskBatch] = {}
         self.accepted: Counter[str] = Counter()
         self._process = process
+        self._late: list[tuple[float, Callable[[], None]]] = []
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
 
@@ -88,6 +90,20 @@ class BatchDesk:
         with self._lock:
             self.batches[batch.id] = batch
             self.accepted.update(request.custom_id for request in batch.requests)
+
+    def accept_late(self, accept: Callable[[], None]) -> None:
+        """Carry a submission out once its time has come, whoever has given it up meanwhile."""
+        with self._lock:
+            self._late.append((time.time() + self.rules.late_seconds, accept))
+
+    def catch_up(self) -> None:
+        """Take what has arrived by now."""
+        with self._lock:
+            now = time.time()
+            due = [accept for at, accept in self._late if at <= now]
+            self._late = [(at, accept) for at, accept in self._late if at > now]
+            for accept in due:
+                accept()
 
     def batch(self, batch_id: str, protocol: Protocol) -> DeskBatch:
         """A batch as it stands now."""

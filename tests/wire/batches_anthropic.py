@@ -18,6 +18,7 @@ def handle(
     desk: BatchDesk, method: str, path: str, query: Mapping[str, str], raw: bytes, url: str
 ) -> Transmission:
     """The response to a request below `/v1/messages/batches`; `url` is where the server is."""
+    desk.catch_up()
     parts = path.removeprefix("/v1/messages/batches").strip("/").split("/")
     match method, parts:
         case "POST", [""]:
@@ -65,6 +66,9 @@ def _create(desk: BatchDesk, raw: bytes, url: str) -> Transmission:
         wait = desk.rules.retry_after_seconds
         raise Refusal("rate limit", status=429, retry_after_seconds=wait)
     if trouble == "lose_before":
+        return Transmission(ending="reset")
+    if trouble == "lose_late":
+        desk.accept_late(lambda: desk.accept(desk.new_batch("anthropic", _MESSAGES, requests)))
         return Transmission(ending="reset")
     batch = desk.new_batch("anthropic", _MESSAGES, requests)
     desk.accept(batch)

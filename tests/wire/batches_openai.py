@@ -26,6 +26,7 @@ def handle(
     raw: bytes,
 ) -> Transmission:
     """The response to a request below `/v1/files` or `/v1/batches`."""
+    desk.catch_up()
     parts = path.strip("/").split("/")[1:]
     match method, parts:
         case "POST", ["files"]:
@@ -37,7 +38,7 @@ def handle(
             return Transmission(parts=(data,), declared_length=len(data))
         case "DELETE", ["files", file_id]:
             _known(desk, file_id)
-            del desk.files[file_id]
+            desk.deleted[file_id] = desk.files.pop(file_id)
             return send_json({"id": file_id, "object": "file", "deleted": True})
         case "POST", ["batches"]:
             return _create(desk, read.mapping(json.loads(raw), "body"))
@@ -93,18 +94,32 @@ def _create(desk: BatchDesk, body: Json) -> Transmission:
     if endpoint not in _ENDPOINTS or body.get("completion_window") != "24h":
         raise Refusal("Invalid endpoint or completion_window.", param="endpoint")
     file_id = read.text(read.required(body, "input_file_id"), "input_file_id")
-    content = _known(desk, file_id)[1]
+    _known(desk, file_id)
+    metadata = read.optional_mapping(body, "metadata")
+    marks = {key: read.text(value, key) for key, value in metadata.items()}
     trouble = desk.dice.trouble()
     if trouble == "refuse":
         wait = desk.rules.retry_after_seconds
         raise Refusal("Rate limit reached.", status=429, retry_after_seconds=wait)
     if trouble == "lose_before":
         return Transmission(ending="reset")
+    if trouble == "lose_late":
+        desk.accept_late(lambda: _accept(desk, endpoint, file_id, marks))
+        return Transmission(ending="reset")
+    batch = _accept(desk, endpoint, file_id, marks)
+    return (
+        Transmission(ending="reset") if trouble == "lose_after" else send_json(_shown(desk, batch))
+    )
+
+
+def _accept(desk: BatchDesk, endpoint: str, file_id: str, marks: dict[str, str]) -> DeskBatch:
+    """Take a batch; what is wrong with its file, or that there is none, fails it afterwards."""
     batch = desk.new_batch("openai", endpoint, [])
     batch.input_file = file_id
-    metadata = read.optional_mapping(body, "metadata")
-    batch.metadata = {key: read.text(value, key) for key, value in metadata.items()}
+    batch.metadata = marks
     try:
+        kept = desk.deleted.get(file_id) if desk.rules.forgets_nothing else None
+        content = (kept or _known(desk, file_id))[1]
         batch.requests = _requests(desk, endpoint, content)
     except Refusal as refusal:
         line = refusal.param
@@ -113,9 +128,7 @@ def _create(desk: BatchDesk, body: Json) -> Transmission:
             {"code": refusal.code, "message": refusal.message, "line": int(line) if line else None}
         ]
     desk.accept(batch)
-    return (
-        Transmission(ending="reset") if trouble == "lose_after" else send_json(_shown(desk, batch))
-    )
+    return batch
 
 
 def _requests(desk: BatchDesk, endpoint: str, content: bytes) -> list[DeskRequest]:
@@ -163,7 +176,7 @@ def _shown(desk: BatchDesk, batch: DeskBatch) -> dict[str, object]:
     if batch.state == "ended":
         for name, answered in (("output_file_id", True), ("error_file_id", False)):
             file_id = f"file-{batch.id}-{'output' if answered else 'error'}"
-            if file_id not in desk.files:
+            if file_id not in desk.files and file_id not in desk.deleted:
                 content = _result_lines(batch, answered=answered)
                 if not content:
                     continue
