@@ -8,6 +8,7 @@ saved by the calls that come after a pause than the calls in between cost.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ _TAGS = {"feature": "warming"}
 _MARK = {WARMING_TAG: "yes"}
 _CACHES = ("breakpoints", "automatic")
 _MARGIN_SECONDS = 30.0
+_MOMENTS = (0.7, 1.0)
+"""Within which part of the margin a keeper refreshes, each at a place of its own."""
 _WEEK_SECONDS = 7 * 86_400.0
 
 
@@ -128,7 +131,8 @@ class PrefixKeeper:
     have paid best on the last week's calls of the scope, 0 where none would have. It never spends
     more than `most_usd` in all: it sends nothing where what is left could not pay for writing the
     prefix anew, nor once the prefix is forgotten. In a `with` it works in a thread of its own;
-    `tick` decides once. One keeper a prefix: keepers of several processes do not know each other.
+    `tick` decides once. Keepers of one scope and ledger see each other's refreshes, in whatever
+    process they are, and each takes its own moment: two refresh at once only by chance.
     """
 
     def __init__(
@@ -153,10 +157,12 @@ class PrefixKeeper:
         self._tags = tags
         rules = cache_rules(self._tier.name, self._tier.provider)
         self._ttl_seconds = rules.ttl_seconds
-        self._prefix = Prefix().digest(_messages(agent), _tools(agent, self._tier, like))
+        tools = _tools(agent, self._tier, like)
+        self._prefix = Prefix().digest(_messages(agent), tools)
+        self._refreshed = Prefix().digest(_sent(agent, self._tier, "5m"), tools)
         self.refreshes = self._paying() if refreshes is None else refreshes
         self._warmed: list[tuple[float, Warmed]] = []
-        self._in_a_row = 0
+        self._margin_seconds = _MARGIN_SECONDS * random.uniform(*_MOMENTS)  # noqa: S311  no secret
         self._began = agent.ledger.clock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -177,17 +183,16 @@ class PrefixKeeper:
         Raises what `Agent.warm` raises.
         """
         now = self._agent.ledger.clock()
-        used = self._last_use()
-        if used is None:
+        uses, kept = self._seen(since=now - (self.refreshes + 2) * self._ttl_seconds)
+        if not uses:
             return None
-        kept = self._warmed[-1][0] if self._warmed else used
-        if kept <= used:
-            self._in_a_row = 0
-        forgotten = max(used, kept) + self._ttl_seconds
+        used = uses[-1][0]
+        in_a_row = sum(at > used for at in kept)
+        forgotten = max([used, *kept]) + self._ttl_seconds
         left = self._most_nusd - sum(each.cost_nusd for _, each in self._warmed)
-        if not forgotten - _MARGIN_SECONDS <= now < forgotten:
+        if not forgotten - self._margin_seconds <= now < forgotten:
             return None
-        if self._in_a_row >= self.refreshes or left <= 0:
+        if in_a_row >= self.refreshes or left <= 0:
             return None
         work, task = _begun(
             self._agent, self._like, self._tier.index, "5m", self._scope, self._tags, most_nusd=left
@@ -200,7 +205,6 @@ class PrefixKeeper:
                 raise
             return None  # what is left of the keeper's own money does not cover the worst case
         warmed = _told(task)
-        self._in_a_row += 1
         self._warmed.append((now, warmed))
         return warmed
 
@@ -209,7 +213,7 @@ class PrefixKeeper:
         price = self._agent.ledger.prices.price(self._tier.name, self._tier.provider)
         bridged = saved = 0
         before: float | None = None
-        for at, tokens in self._uses():
+        for at, tokens in self._seen(self._began)[0]:
             paused = before is not None and at - before > self._ttl_seconds
             if paused and any(at - self._ttl_seconds <= when < at for when, _ in self._warmed):
                 written = 0 if price.writes_by_itself else tokens
@@ -225,7 +229,7 @@ class PrefixKeeper:
         )
 
     def _run(self) -> None:
-        while not self._stop.wait(min(_MARGIN_SECONDS / 3, self._ttl_seconds)):
+        while not self._stop.wait(min(_MARGIN_SECONDS / 6, self._ttl_seconds)):
             try:
                 self.tick()
             except BudgetError as error:
@@ -243,21 +247,19 @@ class PrefixKeeper:
         found = warming(ledger.store, ledger.prices, self._where(ledger.clock() - _WEEK_SECONDS))
         return found.refreshes if found.saves_nusd > 0 else 0
 
-    def _last_use(self) -> float | None:
-        now = self._agent.ledger.clock()
-        uses = self._uses(since=now - (self.refreshes + 2) * self._ttl_seconds)
-        return uses[-1][0] if uses else None
-
-    def _uses(self, since: float | None = None) -> list[tuple[float, int]]:
-        """When calls of others sent the prefix, and its tokens, in the order of time."""
-        where = self._where(self._began if since is None else since)
-        groups = self._agent.ledger.store.sum_calls(("at", "task", "prefix", "tags"), where)
-        found = [
-            (int(at) / 1000, prefix_tokens(sums))
-            for (at, _, prefix, tags), sums in groups
-            if prefix == self._prefix and not is_refresh(tags)
-        ]
-        return sorted(found)
+    def _seen(self, since: float) -> tuple[list[tuple[float, int]], list[float]]:
+        """When the prefix was sent and its tokens, and when it was refreshed, in order of time."""
+        uses: list[tuple[float, int]] = []
+        refreshed: list[float] = []
+        groups = self._agent.ledger.store.sum_calls(
+            ("at", "task", "prefix", "tags"), self._where(since)
+        )
+        for (at, _, prefix, tags), sums in groups:
+            if is_refresh(tags) and prefix == self._refreshed:
+                refreshed.append(int(at) / 1000)
+            elif not is_refresh(tags) and prefix == self._prefix:
+                uses.append((int(at) / 1000, prefix_tokens(sums)))
+        return sorted(uses), sorted(refreshed)
 
 
 def _begun(
@@ -272,10 +274,7 @@ def _begun(
 ) -> tuple[Work[Any], Task]:
     chosen = _tier_of(agent, tier)
     tools = _tools(agent, chosen, like)
-    messages = _messages(agent)
-    rules = cache_rules(chosen.name, chosen.provider)
-    if rules.how == "breakpoints":
-        messages = marked(messages, (Breakpoint(at=0, ttl=ttl),), rules.mark)
+    messages = _sent(agent, chosen, ttl)
     task = agent.ledger.open_task(
         scope=scope,
         budget=Budget(calls=1, usd=None if most_nusd is None else usd_from_nusd(most_nusd)),
@@ -357,6 +356,15 @@ def _how(tier: Tier) -> str:
 def _messages(agent: Warmable) -> list[BaseMessage]:
     system = [SystemMessage(agent.system)] if agent.system else []
     return [*system, HumanMessage(_ASK)]
+
+
+def _sent(agent: Warmable, tier: Tier, ttl: Ttl) -> list[BaseMessage]:
+    """The messages of a refresh, with a breakpoint where the provider wants one."""
+    messages = _messages(agent)
+    rules = cache_rules(tier.name, tier.provider)
+    if rules.how == "breakpoints":
+        return marked(messages, (Breakpoint(at=0, ttl=ttl),), rules.mark)
+    return messages
 
 
 def _tools(agent: Warmable, tier: Tier, like: str) -> ToolSchemas:

@@ -138,6 +138,18 @@ def test_keeper_gives_up_after_its_calls_in_a_row(agent: Agent, clock: Clock) ->
     assert keeper.balance().bridged == 0
 
 
+def test_keepers_see_what_another_one_has_refreshed(agent: Agent, clock: Clock) -> None:
+    """Two of one scope, as in two processes, make no more calls together than one would."""
+    keepers = [PrefixKeeper(agent, most_usd="0.05", refreshes=2) for _ in range(2)]
+    agent.run("check W1")
+    told: list[list[bool]] = []
+    for _ in range(3):
+        clock.now += 280
+        told.append([keeper.tick() is not None for keeper in keepers])
+    assert told == [[True, False], [True, False], [False, False]]
+    assert [keeper.balance().refreshes for keeper in keepers] == [2, 0]
+
+
 def test_keeper_keeps_to_its_money(agent: Agent, clock: Clock, provider: ScriptedProvider) -> None:
     """It sends only what it could pay for if the provider had forgotten the prefix after all."""
     keeper = PrefixKeeper(agent, most_usd="0.005", refreshes=9)
