@@ -42,18 +42,24 @@ def settle_reply(task: Task, held: HeldCall, call: Call, reply: Reply) -> CallRe
 def settle_failure(
     task: Task, held: HeldCall, call: Call, error: BaseException, *, started: bool
 ) -> None:
-    """Charge what a call that failed may have cost, and write its record.
+    """Charge what a call that failed may have cost, write its record, and tell of it.
 
     `started` is False where it provably never left.
     """
-    told = describe(error)
-    failure = classify(error, call.tier.provider) if started else "unsent"
-    if failure == "unsent":
-        record = task.release_call(held, error=told)
-    elif failure == "rejected":
-        record = task.reject_call(held, error=told)
-    else:
-        status: CallStatus = "error" if isinstance(error, Exception) else "cancelled"
-        record = task.forfeit_call(held, status=status, error=told)
+    record = charge_failure(task, held, call.tier.provider, error, started=started)
     if call.observer is not None:
         call.observer.end_call(record)
+
+
+def charge_failure(
+    task: Task, held: HeldCall, provider: str, error: BaseException, *, started: bool
+) -> CallRecord:
+    """Charge what a call to `provider` that failed may have cost; gives its record."""
+    told = describe(error)
+    failure = classify(error, provider) if started else "unsent"
+    if failure == "unsent":
+        return task.release_call(held, error=told)
+    if failure == "rejected":
+        return task.reject_call(held, error=told)
+    status: CallStatus = "error" if isinstance(error, Exception) else "cancelled"
+    return task.forfeit_call(held, status=status, error=told)

@@ -2,8 +2,8 @@
 
 `python benchmarks/batch.py --json`: 5,000 requests through loopback batch servers of both wire
 formats, the client killed by SIGKILL at random; the servers lose connections, refuse, fail single
-requests and expire. Then 200 agent tasks of 3 to 8 steps, live and as waves; and such waves killed
-at random under the same trouble.
+requests and expire. Then 200 agent tasks of 3 to 8 steps, live and as waves; such waves killed at
+random under the same trouble; and jobs whose requests share a prefix, seeded and not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benchmarks._batch_books import Books, books_of
 from benchmarks._batch_client import job_of
 from benchmarks._batch_killed_waves import KilledWaves, killed_waves
 from benchmarks._batch_kills import killed_until_done
+from benchmarks._batch_seeds import seeded_run
 from benchmarks._batch_waves import WavesRun, waves_runs
 from tests.wire import BatchRules, ScriptedProvider, echo
 
@@ -115,17 +116,21 @@ def main() -> int:
             )
             for wire in (options.wire or ("openai", "anthropic") if options.killed_tasks else ())
         ]
+    wires = options.wire or ("openai", "anthropic")
+    shared = [seeded_run(wire, requests) for wire in wires for requests in options.shared]
     if options.json:
         told = {
             "killed": [asdict(run) | {"holds": run.holds} for run in runs],
             "waves": [asdict(run) for run in waves],
             "killed_waves": [asdict(run) | {"holds": run.holds} for run in killed],
+            "shared_prefix": [asdict(run) for run in shared],
         }
         print(json.dumps(told))
     else:
-        for each in (*waves, *killed):
+        for each in (*waves, *killed, *shared):
             _tell(asdict(each))
     kept = all(run.holds for run in (*runs, *killed))
+    kept = kept and all(run.books_agree for run in shared)
     return 0 if kept and not any(_broken(run) for run in waves) else 1
 
 
@@ -147,6 +152,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--killed-tasks", type=int, default=60, help="tasks of the waves that are killed"
     )
+    parser.add_argument(
+        "--shared", type=int, nargs="*", default=[2, 4, 5, 10, 100, 1_000],
+        help="requests of the jobs that share a prefix; none leaves them out",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--wire", action="append", choices=("openai", "anthropic"))
     parser.add_argument("--json", action="store_true")

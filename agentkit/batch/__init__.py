@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agentkit.batch.lane import BatchLane, Progress
     from agentkit.batch.policy import BatchPolicy
     from agentkit.batch.provider import BatchProvider, BatchRefused
+    from agentkit.batch.seeding import Seeded
     from agentkit.batch.store import BatchStore
     from agentkit.batch.waiting import can_wait
     from agentkit.batch.waves import Waves
@@ -31,6 +32,7 @@ _HOMES = {
     "BatchStore": "agentkit.batch.store",
     "JobResult": "agentkit.batch.job",
     "Progress": "agentkit.batch.lane",
+    "Seeded": "agentkit.batch.seeding",
     "Waves": "agentkit.batch.waves",
     "WebhookInvalid": "agentkit.batch.webhook",
     "can_wait": "agentkit.batch.waiting",
@@ -48,6 +50,7 @@ __all__ = [
     "BatchStore",
     "JobResult",
     "Progress",
+    "Seeded",
     "Waves",
     "WebhookInvalid",
     "can_wait",

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 _ENDPOINT = "/v1/messages"
 _CLOCK_SKEW_SECONDS = 120.0
 _PAGE = 100
+_HOUR = {"type": "ephemeral", "ttl": "1h"}
+_SEED = {
+    "messages": [{"role": "user", "content": "Reply with OK."}], "max_tokens": 1, "timeout": 60.0
+}  # fmt: skip
 _TRANSIENT = frozenset({"rate_limit_error", "overloaded_error", "api_error", "timeout_error"})
 
 
@@ -72,6 +76,14 @@ class AnthropicBatches:
 
     def upload(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str | None:  # noqa: ARG002  all goes at once
         return None
+
+    def seed(self, body: bytes) -> dict[str, Any] | None:
+        front = _kept_front(body)
+        return None if front is None else {"model": json.loads(body)["model"], **front, **_SEED}
+
+    def reading(self, body: bytes) -> bytes:
+        front = _kept_front(body)
+        return body if front is None else json.dumps(json.loads(body) | front).encode()
 
     def submit(self, batch: Batch, lines: Iterable[tuple[str, bytes]]) -> str:
         requests = [{"custom_id": name, "params": json.loads(body)} for name, body in lines]
@@ -142,6 +154,24 @@ def read(payload: bytes, model: BaseChatModel | None = None) -> AIMessage:
     )
     message = Message.construct(**json.loads(payload))  # as lenient as the SDK itself is
     return answer_of(cast("ChatResult", reader._format_output(message)))
+
+
+def _kept_front(body: bytes) -> dict[str, Any] | None:
+    """System text and tools with a breakpoint of an hour behind them, as in a request sent live;
+    None where the request has neither, or breakpoints of its own."""
+    request: dict[str, Any] = json.loads(body)
+    system: Any = request.get("system")
+    tools: list[dict[str, Any]] = request.get("tools") or []
+    blocks: list[dict[str, Any]] = (
+        [{"type": "text", "text": system}] if isinstance(system, str) and system else system or []
+    )
+    *before, last = blocks or tools or [{"defer_loading": True}]
+    if b'"cache_control"' in body or last.get("defer_loading"):
+        return None
+    kept = [*before, {**last, "cache_control": _HOUR}]
+    if not blocks:
+        return {"tools": kept}
+    return {"tools": tools, "system": kept} if tools else {"system": kept}
 
 
 def _requests(batch: MessageBatch) -> int:

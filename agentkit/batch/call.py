@@ -15,12 +15,14 @@ from agentkit.batch.item import BatchItem
 from agentkit.batch.lane import BatchLane, lane_of, queue_name
 from agentkit.batch.provider import BatchProvider, BatchRefused, CannotBatch
 from agentkit.batch.providers import message_of
+from agentkit.batch.seeding import can_be_seeded
 from agentkit.batch.waiting import deadline_of
 from agentkit.budgets.call_plan import CallPlan, HeldCall
 from agentkit.budgets.journal import CallRecord
 from agentkit.budgets.task import Task
 from agentkit.effects import Blocking, Invoke, Reply, Work
 from agentkit.model_call import Call
+from agentkit.models.tier import cache_write_asked
 from agentkit.replay import fingerprint
 from agentkit.settling import settle_reply
 
@@ -69,11 +71,19 @@ def item_id_of(task_id: str, name: str) -> str:
     return hashlib.sha256(f"{task_id} {name}".encode()).hexdigest()[:_ID_DIGITS]
 
 
-def batch_plan(task: Task, plan: CallPlan, lane: BatchLane, deadline: float) -> CallPlan:
-    """`plan` at the price of a batch, its money held until long after the deadline."""
+def batch_plan(
+    task: Task, call: Call, plan: CallPlan, lane: BatchLane, deadline: float
+) -> CallPlan:
+    """`plan` at the price of a batch, its money held until long after the deadline.
+
+    Where a prefix may be seeded for it, what is held covers that it writes the prefix anew.
+    """
     price = task.ledger.prices.batch_price(plan.price.model, plan.price.provider)
     lease = lane.policy.lease_seconds(deadline, task.ledger.clock())
-    return replace(plan, price=price, live=plan.price, lease_seconds=lease)
+    writes = cache_write_asked(call.messages, call.kwargs)  # without those that a live send sets
+    if writes == "none" and lane.policy.seeds and can_be_seeded(plan):
+        writes = "1h"
+    return replace(plan, price=price, live=plan.price, lease_seconds=lease, cache_write=writes)
 
 
 def queued(
@@ -127,7 +137,7 @@ def _ticket(task: Task, call: Call, plan: CallPlan) -> Ticket | None:
     provider = lane.provider(call.tier)
     if provider is None:
         return None
-    plan = batch_plan(task, plan, lane, deadline)
+    plan = batch_plan(task, call, plan, lane, deadline)
     base = fingerprint(call)[:_NAME_DIGITS]
     for run in itertools.count(1):
         name = base if run == 1 else f"{base}.{run}"

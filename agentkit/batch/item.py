@@ -81,7 +81,8 @@ class Batch:
     `asked_at` is when it was last tried to submit them; `tries` counts what may have arrived, so a
     batch with tries and without a `provider_id` is looked for before it is sent again. `input_file`
     is what the latest of them was made of, where the provider takes a file. `withdrawn` means
-    cancelled by the user. `due_at` is when to go on with it.
+    cancelled by the user. `due_at` is when to go on with it. `seeded` says when what its requests
+    begin with was written into the provider's cache, by the prefix in their records.
     """
 
     batch_id: str
@@ -104,6 +105,7 @@ class Batch:
     withdrawn: bool = False
     others: tuple[str, ...] = field(default=())
     """Batches of the provider that were looked into and are not this one."""
+    seeded: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def may_be_doubled(self, now: float) -> bool:
         """Whether the provider may have, or soon have, another one of it than is gone on with."""

@@ -44,7 +44,8 @@ _NAME = re.compile(r"[^/~]{1,200}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobResult:
-    """How a job ended. `cost_usd` is what it cost in all processes that worked on it."""
+    """How a job ended. `cost_usd` is what it cost in all processes that worked on it, what was
+    seeded for it alone included."""
 
     answered: int
     refused: int
@@ -115,7 +116,8 @@ class BatchJob:
         if self.lane.store.item(self._item_id(key)) is not None:
             return
         call = self._call(request)
-        plan = batch_plan(self.task, plan_of(self.task, call), self.lane, self._deadline)
+        plan = plan_of(self.task, call)
+        plan = batch_plan(self.task, call, plan, self.lane, self._deadline)
         try:
             queued(
                 self.task, call, plan,
@@ -219,11 +221,12 @@ class BatchJob:
         self.ledger.store.put_task(
             replace(record, calls=sum(call.is_billed for call in calls), cost_nusd=cost)
         )
+        seeds = self.lane.seeded(self.task.path).spent_nusd
         return JobResult(
             answered=progress.answered,
             refused=progress.refused,
             cancelled=progress.cancelled,
-            cost_usd=usd_from_nusd(cost),
+            cost_usd=usd_from_nusd(cost + seeds),
         )
 
 

@@ -24,7 +24,9 @@ from agentkit.batch.office import Office, wait_seconds
 from agentkit.batch.policy import COMPLETION_SECONDS, BatchPolicy
 from agentkit.batch.provider import BatchProvider
 from agentkit.batch.providers import message_of, provider_of
+from agentkit.batch.seeding import Seeded, balance
 from agentkit.batch.store import BatchStore, open_batch_store
+from agentkit.budgets.journal_query import JournalFilter
 from agentkit.budgets.scope import scope_chain
 from agentkit.models.provider import describe
 
@@ -185,6 +187,10 @@ class BatchLane:
             self._tell_waiters()
             self._forget(now)
             return max(0.0, min(due) - self.ledger.clock())
+
+    def seeded(self, scope: str | None = None, since: float | None = None) -> Seeded:
+        """What seeding has cost and saved at or below `scope`, since a Unix time."""
+        return balance(self.ledger, JournalFilter(scope=scope, since=since))
 
     def flush(self) -> list[Batch]:
         """Send all that waits now; gives the batches that are open."""

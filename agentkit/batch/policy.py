@@ -33,6 +33,9 @@ class BatchPolicy:
     answer was lost, the provider is asked whether it has arrived. If it has not, it is made void
     and sent again where that can be done (OpenAI), else sent again after `late_seconds`. Batches
     that have ended are forgotten after `keep_seconds`, with all that is in them.
+
+    With `seeds`, what the requests of a batch share is written into the provider's cache before it
+    is sent, where that pays.
     """
 
     most_requests: int = 10_000
@@ -48,6 +51,7 @@ class BatchPolicy:
     uncertain_seconds: float = 60.0
     late_seconds: float = 600.0
     keep_seconds: float = RESULTS_SECONDS
+    seeds: bool = True
 
     def __post_init__(self) -> None:
         """Raises ConfigError for what cannot be meant."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -127,6 +127,24 @@ class BatchProvider(Protocol):
 
     def clear(self, batch: Batch) -> None:
         """Delete what the provider keeps of a batch whose results are stored."""
+        ...
+
+
+@runtime_checkable
+class SeedsPrefixes(Protocol):
+    """A provider that caches what a request begins with for as long as the request asks for."""
+
+    def seed(self, body: bytes) -> dict[str, Any] | None:
+        """A small request that keeps what this one begins with for an hour; None where there is
+        nothing to keep, or the request says itself what is to be cached."""
+        ...
+
+    def reading(self, body: bytes) -> bytes:
+        """The request as it reads what was kept, and writes it where it is not there."""
+        ...
+
+    def ask(self, endpoint: str, body: dict[str, Any]) -> bytes:
+        """As BatchProvider has it."""
         ...
 
 

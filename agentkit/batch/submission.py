@@ -7,13 +7,14 @@ arrived, and it is sent again only when the first one cannot arrive any more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from agentkit.batch.item import Batch, ItemAnswer, attempt_of
+from agentkit.batch.item import Batch, BatchItem, ItemAnswer, attempt_of
 from agentkit.batch.office import Office, wait_seconds
 from agentkit.batch.outcome import failed, unsent
 from agentkit.batch.provider import BatchProvider, Standing
+from agentkit.batch.seeding import as_sent, seed
 from agentkit.models.provider import classify, describe
 
 _log = logging.getLogger("agentkit.batch")
@@ -30,10 +31,12 @@ def submitted(office: Office, batch: Batch, provider: BatchProvider) -> Batch:
             return batch
     if batch.withdrawn or office.policy.gives_up(batch, now):
         return unsent(office, batch)
-    batch = _with_money(office, batch)
-    if not batch.requests:
+    items = _with_money(office, batch)
+    batch = replace(batch, requests=len(items))
+    if not items:
         return replace(batch, state="failed", ended_at=now, error="nothing left to send")
-    return _sent(office, batch, provider)
+    batch, reading = seed(office, batch, provider, items)
+    return _sent(office, batch, provider, reading)
 
 
 def _looked_for(office: Office, batch: Batch, provider: BatchProvider) -> tuple[Batch, bool]:
@@ -63,10 +66,14 @@ def _found(office: Office, batch: Batch, provider: BatchProvider) -> tuple[Batch
     return replace(batch, due_at=due), bool(found.perhaps)
 
 
-def _sent(office: Office, batch: Batch, provider: BatchProvider) -> Batch:
-    """Send a batch of which nothing is under way."""
+def _sent(office: Office, batch: Batch, provider: BatchProvider, reading: frozenset[str]) -> Batch:
+    """Send a batch of which nothing is under way; `reading` is who asks for what was seeded."""
+
+    def lines() -> Iterator[tuple[str, bytes]]:
+        return as_sent(provider, office.store.bodies(batch.batch_id), reading)
+
     try:
-        input_file = provider.upload(batch, office.store.bodies(batch.batch_id))
+        input_file = provider.upload(batch, lines())
     except Exception as error:  # noqa: BLE001  whatever an SDK raises: no batch was made of it
         return _turned_down(office, batch, error)
     now = office.ledger.clock()
@@ -75,7 +82,7 @@ def _sent(office: Office, batch: Batch, provider: BatchProvider) -> Batch:
         provider.recall(asked)
         return batch
     try:
-        provider_id = provider.submit(asked, office.store.bodies(batch.batch_id))
+        provider_id = provider.submit(asked, lines())
     except Exception as error:  # noqa: BLE001  whatever an SDK raises is told apart here
         if _may_have_arrived(error):
             _log.warning("batch %s may not have arrived: %s", batch.batch_id, describe(error))
@@ -118,8 +125,8 @@ def _recalled(batch: Batch, provider: BatchProvider) -> None:
         _log.warning("batch %s left a file behind: %s", batch.batch_id, describe(error))
 
 
-def _with_money(office: Office, batch: Batch) -> Batch:
-    """The batch without what nothing is held for; from now on a lost lease is a charge."""
+def _with_money(office: Office, batch: Batch) -> list[BatchItem]:
+    """The requests that something is held for; from now on a lost lease is a charge."""
     now = office.ledger.clock()
     items = office.store.items(batch_id=batch.batch_id, states=("sent",))
     lease = max((office.policy.lease_seconds(item.deadline, now) for item in items), default=0.0)
@@ -131,7 +138,7 @@ def _with_money(office: Office, batch: Batch) -> Batch:
     ]
     if bare:
         office.store.answer(batch.batch_id, bare)
-    return replace(batch, requests=len(items) - len(bare))
+    return [item for item in items if item.call_id not in lost]
 
 
 def _knows(office: Office, batch: Batch) -> Callable[[str], bool]:

@@ -16,7 +16,7 @@ from agentkit.cli.leases import refuse_memory, trusted
 from agentkit.cli.screen import cell, console, emit, note, printable, say
 
 if TYPE_CHECKING:
-    from agentkit.batch import Batch, BatchLane, Progress
+    from agentkit.batch import Batch, BatchLane, Progress, Seeded
 
 _MOST_ROWS = 50
 
@@ -43,12 +43,14 @@ def list_batches(
         queues = lane.store.queues()
         batches = lane.store.batches(limit=limit)
         progress = lane.progress()
+        seeded = lane.seeded(since=time.time() - lane.policy.keep_seconds)
     if json:
         emit(
             {
                 "queues": [queue._asdict() for queue in queues],
                 "batches": [_facts(batch) for batch in batches],
                 "requests": asdict(progress),
+                "seeded": asdict(seeded),
             }
         )
         return 0
@@ -58,6 +60,8 @@ def list_batches(
     if batches:
         _print(batches)
     say(_line(progress))
+    if seeded.seeds:
+        say(_balance(seeded))
     return 0
 
 
@@ -198,6 +202,17 @@ def _facts(batch: Batch) -> dict[str, object]:
 
 def _line(progress: Progress) -> str:
     return ", ".join(f"{count} {name}" for name, count in asdict(progress).items())
+
+
+def _balance(seeded: Seeded) -> str:
+    from agentkit.cli.journal import money
+
+    what = "1 prefix" if seeded.seeds == 1 else f"{seeded.seeds} prefixes"
+    asked = seeded.reads + seeded.misses
+    return (
+        f"{what} seeded for {money(seeded.spent_nusd)}; of {asked} requests {seeded.reads} read "
+        f"what was, which saved {money(seeded.saved_nusd)}"
+    )
 
 
 def _print(batches: list[Batch]) -> None:

@@ -20,7 +20,8 @@ class BatchRules:
     before they are accepted, of `lose_after_rate` after, of `lose_late_rate` so that they are
     accepted `late_seconds` later. `error_rate` of requests fail with a server error and
     `invalid_rate` as invalid; `expire_rate` of batches expire when a part is done. With
-    `forgets_nothing` a file that was deleted can be made a batch of all the same.
+    `forgets_nothing` a file that was deleted can be made a batch of all the same. `concurrent`
+    requests of a batch read only what was in the prompt cache before it.
     """
 
     most_requests_openai: int = 50_000
@@ -39,6 +40,7 @@ class BatchRules:
     error_rate: float = 0.0
     invalid_rate: float = 0.0
     expire_rate: float = 0.0
+    concurrent: bool = False
     seed: int = 0
 
 

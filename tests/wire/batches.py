@@ -22,8 +22,10 @@ from tests.wire.refusal import Refusal
 from tests.wire.script import Json, Protocol
 
 CUSTOM_ID = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
-Process = Callable[[str, Json, str], tuple[int, dict[str, object]]]
-"""Carries out one request: its path, its body, its custom id; gives status and response."""
+Begin = Callable[[], None]
+Process = Callable[[str, Json, str], tuple[int, dict[str, object], Begin]]
+"""Carries out one request: its path, its body, its custom id; gives status, response, and what
+writes its prefix into the cache."""
 State = Literal["working", "cancelling", "ended", "failed"]
 
 
@@ -174,6 +176,7 @@ class BatchDesk:
         batch.order = list(range(len(batch.requests)))
         self.dice.shuffle(batch.order)
         done = round(share * len(batch.order))
+        begins: list[Begin] = []
         for place, at in enumerate(batch.order):
             request = batch.requests[at]
             if place >= done:
@@ -187,9 +190,15 @@ class BatchDesk:
                 refusal = Refusal("It failed.", status=request.status, kind=kind)
                 request.response = refusal.body(batch.protocol, "req_batch")
                 continue
-            request.status, request.response = self._process(
+            request.status, request.response, begin = self._process(
                 request.path, request.body, request.custom_id
             )
+            if self.rules.concurrent:
+                begins.append(begin)
+            else:
+                begin()
+        for begin in begins:
+            begin()
         batch.state = "ended"
 
     def to_dict(self) -> dict[str, object]:

@@ -96,7 +96,9 @@ class Exchange:
         entries = [{"type": "model", "id": name, "display_name": name} for name in names]
         return send_json({"data": entries, "has_more": False})
 
-    def process(self, path: str, body: Json, custom_id: str) -> tuple[int, dict[str, object]]:
+    def process(
+        self, path: str, body: Json, custom_id: str
+    ) -> tuple[int, dict[str, object], Callable[[], None]]:
         """The status and response of one request of a batch, billed at half the price."""
         endpoint = _ENDPOINTS[path]
         request_id = f"{next(self._ids):024x}"
@@ -109,10 +111,11 @@ class Exchange:
             reply = self._settings.script(replace(request, attempt=attempt, step=step))
         except Refusal as refusal:
             self.refusals[refusal.status] += 1
-            return refusal.status, refusal.body(endpoint.protocol, f"req_{request_id}")
+            return refusal.status, refusal.body(endpoint.protocol, f"req_{request_id}"), _nothing
         except Exception as error:  # noqa: BLE001 - a defect of a script, shown at the end
             self.errors.append(error)
-            return 500, Refusal("The script failed.", status=500).body(endpoint.protocol, "")
+            told = Refusal("The script failed.", status=500).body(endpoint.protocol, "")
+            return 500, told, _nothing
         answer = self._made(request, model, prompt, reply, request_id)
         record = BilledRequest(
             id=request_id,
@@ -125,8 +128,7 @@ class Exchange:
             custom_id=custom_id,
         )
         self._bill.add(record)
-        prompt.begin()
-        return 200, endpoint.whole(answer)
+        return 200, endpoint.whole(answer), prompt.begin
 
     def check_key(self, protocol: Protocol, headers: Mapping[str, str]) -> None:
         """Refuse a request without the right key."""
@@ -299,3 +301,7 @@ def refuse(refusal: Refusal, protocol: Protocol, request_id: str) -> Transmissio
 def _id_headers(protocol: Protocol, request_id: str) -> dict[str, str]:
     name = "request-id" if protocol == "anthropic" else "x-request-id"
     return {name: f"req_{request_id}"}
+
+
+def _nothing() -> None:
+    """A refused request writes no cache."""
