@@ -20,7 +20,7 @@ from agentkit.budgets.journal import Outcome
 from agentkit.budgets.ledger import Ledger
 from agentkit.budgets.money import plain_usd, usd_from_nusd
 from agentkit.budgets.task import Task
-from agentkit.memory.cache import CacheHit, CacheRequest, Claim, ResponseCache, refusal
+from agentkit.memory.cache import CacheError, CacheHit, CacheRequest, Claim, ResponseCache, refusal
 from agentkit.memory.cache.entry import digest
 from agentkit.models.tier import Tier
 from agentkit.result import Check, TaskResult, checked, result_of
@@ -94,13 +94,20 @@ class Answers:
 
         `remake` runs the task anew, behind the user's back, where the answer is past its time.
         """
-        return self._outcome(asked, self._cache.begin(self._request(asked)), remake)
+        try:
+            begun = self._cache.begin(self._request(asked))
+        except CacheError as error:
+            return self._without_cache(asked, error)
+        return self._outcome(asked, begun, remake)
 
     async def alook_up(
         self, asked: Asked, remake: Callable[[Making], object]
     ) -> TaskResult | Making:
         """As `look_up`, on the event loop."""
-        begun = await self._cache.abegin(self._request(asked))
+        try:
+            begun = await self._cache.abegin(self._request(asked))
+        except CacheError as error:
+            return self._without_cache(asked, error)
         if self._ledger.store.blocking:
             return await asyncio.to_thread(self._outcome, asked, begun, remake)
         return self._outcome(asked, begun, remake)
@@ -115,14 +122,19 @@ class Answers:
             user=claim.request.user,
             lasting_tools=self._lasting,
         )
-        if refused is None:
+        if refused is not None:
+            return refused
+        try:
             self._cache.keep(
                 claim.request,
                 result.answer,
                 cost_nusd=int(result.cost_usd * 1_000_000_000),
                 tags=tuple(f"{name}:{value}" for name, value in sorted(asked.tags.items())),
             )
-        return refused
+        except CacheError as error:
+            _log.warning("an answer could not be kept: %s", error)
+            return str(error)
+        return None
 
     async def off_loop(self, act: Callable[[], object]) -> None:
         """Do `act`, in a thread where the cache waits for a disk or a network."""
@@ -133,7 +145,10 @@ class Answers:
 
     def give_up(self, claim: Claim) -> None:
         """Let the next one try."""
-        self._cache.give_up(claim)
+        try:
+            self._cache.give_up(claim)
+        except CacheError as error:
+            _log.warning("others wait for an answer until its claim is over: %s", error)
 
     def _request(self, asked: Asked) -> CacheRequest:
         return CacheRequest(
@@ -147,6 +162,10 @@ class Answers:
             metadata={name: asked.tags[name] for name in METADATA_TAGS if name in asked.tags},
         )
 
+    def _without_cache(self, asked: Asked, error: CacheError) -> Making:
+        _log.warning("the cache is not asked, the task is run: %s", error)
+        return Making(self, None, asked)
+
     def _outcome(
         self, asked: Asked, begun: CacheHit | Claim, remake: Callable[[Making], object]
     ) -> TaskResult | Making:
@@ -158,8 +177,11 @@ class Answers:
 
     def _remake(self, asked: Asked, remake: Callable[[Making], object]) -> None:
         """Run the task in a thread, unless somebody is at it already."""
-        request = self._request(asked)
-        claim = self._cache.claim(request)
+        try:
+            claim = self._cache.claim(self._request(asked))
+        except CacheError as error:
+            _log.warning("a stale answer is not made anew: %s", error)
+            return
         if claim is not None:
             making = Making(self, claim, asked)
             threading.Thread(target=_remade, args=(remake, making), daemon=True).start()
@@ -199,9 +221,12 @@ class Answers:
 
 
 class Making:
-    """The time while a task is run whose answer others wait for: a context that ends the wait."""
+    """The time while a task is run whose answer others wait for: a context that ends the wait.
 
-    def __init__(self, answers: Answers, claim: Claim, asked: Asked) -> None:
+    Without a claim nobody waits, and nothing is kept: the cache does not answer.
+    """
+
+    def __init__(self, answers: Answers, claim: Claim | None, asked: Asked) -> None:
         self._answers = answers
         self._claim = claim
         self.asked = asked
@@ -210,21 +235,25 @@ class Making:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._answers.give_up(self._claim)
+        if self._claim is not None:
+            self._answers.give_up(self._claim)
 
     async def __aenter__(self) -> Making:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._answers.off_loop(partial(self._answers.give_up, self._claim))
+        if self._claim is not None:
+            await self._answers.off_loop(partial(self._answers.give_up, self._claim))
 
     def keep(self, state: AgentState, result: TaskResult) -> None:
         """Keep the result where that is safe."""
-        self._answers.keep(self._claim, self.asked, state, result)
+        if self._claim is not None:
+            self._answers.keep(self._claim, self.asked, state, result)
 
     async def akeep(self, state: AgentState, result: TaskResult) -> None:
         """As `keep`, on the event loop."""
-        await self._answers.off_loop(partial(self.keep, state, result))
+        if self._claim is not None:
+            await self._answers.off_loop(partial(self.keep, state, result))
 
 
 def _remade(remake: Callable[[Making], object], making: Making) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -17,6 +18,9 @@ from langchain_core.outputs import ChatGeneration, Generation
 from agentkit.memory.cache.admission import is_personal
 from agentkit.memory.cache.entry import CacheRequest, digest
 from agentkit.memory.cache.response_cache import ResponseCache
+from agentkit.memory.cache.store import CacheError
+
+_log = logging.getLogger("agentkit.memory")
 
 _CUT = ("length", "max_tokens")
 
@@ -25,7 +29,7 @@ class LangChainCache(BaseCache):
     """Implements LangChain's BaseCache over a ResponseCache, for one tenant and maybe one user.
 
     Answers that were cut off, that call tools or, without `user`, that belong to personal requests
-    are not kept.
+    are not kept. A store that fails costs the saving, not the call.
     """
 
     def __init__(self, cache: ResponseCache, *, tenant: str, user: str | None = None) -> None:
@@ -35,7 +39,11 @@ class LangChainCache(BaseCache):
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """The kept generations of a request, or None."""
-        hit = self._cache.look_up(self._request(prompt, llm_string))
+        try:
+            hit = self._cache.look_up(self._request(prompt, llm_string))
+        except CacheError as error:
+            _log.warning("the cache is not asked, the model is: %s", error)
+            return None
         return None if hit is None else _loaded(hit.answer)
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
@@ -43,8 +51,12 @@ class LangChainCache(BaseCache):
         if self._user is None and is_personal(_human_text(prompt)):
             return
         text = _dumped(return_val)
-        if text is not None:
+        if text is None:
+            return
+        try:
             self._cache.keep(self._request(prompt, llm_string), text, cost_nusd=0)
+        except CacheError as error:
+            _log.warning("an answer could not be kept: %s", error)
 
     def clear(self, **kwargs: Any) -> None:
         """Forget the tenant's answers, those of agents included."""

@@ -52,17 +52,18 @@ class Neighbour(NamedTuple):
 
 
 def direction(rows: Vectors) -> Vectors | None:
-    """The one vector of `rows` with a length of 1; None where it points nowhere.
+    """The one vector of `rows` with a length of 1; None where all of it is 0.
 
-    Not every embedding keeps to its Protocol: another type, another length, not a number.
+    Raises ValueError for anything else than one row of finite numbers, which an embedding that
+    does not keep to its Protocol may give.
     """
     vectors = np.asarray(rows, np.float32)
     if vectors.ndim != 2 or len(vectors) != 1:
-        return None
+        raise ValueError(f"the embedding of one text has the shape {vectors.shape}")
     length = float(np.linalg.norm(vectors[0].astype(np.float64)))
-    if not 0.0 < length < np.inf:
-        return None
-    return np.asarray(vectors[0] / np.float32(length), np.float32)
+    if not np.isfinite(length):
+        raise ValueError("its embedding has numbers that are not finite")
+    return np.asarray(vectors[0] / np.float32(length), np.float32) if length else None
 
 
 def first_of(near: Sequence[Near]) -> Neighbour | None:

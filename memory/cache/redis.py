@@ -15,6 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from agentkit.memory.cache.entry import CacheEntry, tenant_of
 from agentkit.memory.cache.redis_vectors import VectorSets
 from agentkit.memory.cache.store import CacheError, Changes, Near, Served, Totals
+from agentkit.memory.cache.stored import Warned, outcomes
 from agentkit.memory.cache.threshold import Outcome
 
 _TENANTS = "agentkit:cache:tenants"
@@ -32,6 +33,7 @@ class RedisCacheStore:
     def __init__(self, address: str) -> None:
         """Raises CacheError where the server cannot be reached."""
         self._where = address.rpartition("@")[2]
+        self._warned = Warned()
         try:
             self._redis = cast(
                 "Any",
@@ -45,7 +47,7 @@ class RedisCacheStore:
             raise CacheError(f"the cache address is not one of Redis: {error}") from error
         with self._failing():
             self._redis.ping()
-            self._vectors = VectorSets(self._redis, self._entries)
+            self._vectors = VectorSets(self._redis, self._entries, self._warned)
         names: tuple[Script, ...] = ("put", "remove", "used")
         self._scripts = {name: self._redis.register_script(_source(name)) for name in names}
 
@@ -68,7 +70,7 @@ class RedisCacheStore:
                 self._scripts["remove"](keys=[prefix], args=[old])
                 old, refused = self._scripts["put"](keys=[prefix], args=arguments)
         if refused:
-            self._vectors.say(f"a question is not found by meaning: {refused.decode()}")
+            self._warned.say(f"a question is not found by meaning: {refused.decode()}")
 
     def exact(self, key: str) -> CacheEntry | None:
         with self._failing():
@@ -178,9 +180,10 @@ class RedisCacheStore:
         with self._failing():
             name = f"{_prefix(hit_id)}:served"
             record = self._redis.hget(name, hit_id)
-            if record is None:
+            row = None if record is None else _record(record)
+            if row is None:
                 return None
-            entry_id, tenant, score, _, at = json.loads(record)
+            entry_id, tenant, score, _, at = row
             self._redis.hset(name, hit_id, json.dumps([entry_id, tenant, score, False, at]))
         return Served(hit_id, entry_id, tenant, Outcome(score, False), at)
 
@@ -189,7 +192,8 @@ class RedisCacheStore:
         with self._failing():
             ids = self._redis.zrevrange(f"{prefix}:served_at", 0, limit - 1)
             records: list[bytes | None] = self._redis.hmget(f"{prefix}:served", ids) if ids else []
-        return [Outcome(row[2], bool(row[3])) for row in map(json.loads, filter(None, records))]
+        rows = [_record(record) for record in records if record is not None]
+        return outcomes((row[2], row[3]) for row in rows if row is not None)
 
     def close(self) -> None:
         self._vectors.close()
@@ -237,18 +241,11 @@ class RedisCacheStore:
 
     def _entry(self, entry_id: str, row: Any) -> CacheEntry | None:
         """None for what is not there, and for what we did not write or somebody damaged."""
-        if not row:
-            return None
-        try:
-            if isinstance(row, RedisError):
+        if isinstance(row, ResponseError):
+            if not str(row).startswith("WRONGTYPE"):
                 raise row
-            return _read(entry_id, row)
-        except (KeyError, ValueError, TypeError, RecursionError, ResponseError) as error:
-            if isinstance(error, ResponseError) and not str(error).startswith("WRONGTYPE"):
-                raise
-            kind = type(error).__name__
-            self._vectors.say(f"{entry_id} is damaged, nothing is served from it ({kind})")
-            return None
+            row = {b"": b"another type"}
+        return self._warned.sound(entry_id, lambda: _read(entry_id, row)) if row else None
 
     def _forget_removals(self, prefix: str, partition: str, removed: Sequence[str]) -> None:
         """Who has not seen these removals by now reads the partition anew."""
@@ -298,6 +295,15 @@ def _fields(entry: CacheEntry) -> Mapping[str, str | bytes | int | float]:
     }
 
 
+def _record(text: bytes) -> tuple[Any, Any, Any, Any, Any] | None:
+    """What `used` wrote of a hit: entry, tenant, score, right, at; None where it is damaged."""
+    try:
+        entry_id, tenant, score, right, at = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return entry_id, tenant, score, right, at
+
+
 def _read(entry_id: str, row: Mapping[bytes, bytes]) -> CacheEntry:
     return CacheEntry(
         entry_id=entry_id,
@@ -312,6 +318,6 @@ def _read(entry_id: str, row: Mapping[bytes, bytes]) -> CacheEntry:
         cost_nusd=int(row[b"cost_nusd"]),
         saved_nusd=int(row[b"saved_nusd"]),
         hits=int(row[b"hits"]),
-        tags=tuple(map(str, json.loads(row[b"tags"]))),
-        sources=tuple(map(str, json.loads(row[b"sources"]))),
+        tags=tuple(json.loads(row[b"tags"])),
+        sources=tuple(json.loads(row[b"sources"])),
     )

@@ -5,7 +5,6 @@ https://redis.io/docs/latest/develop/data-types/vector-sets/
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -18,8 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from agentkit.memory.cache.entry import CacheEntry, tenant_of
 from agentkit.memory.cache.store import CacheError, Near
-
-_log = logging.getLogger("agentkit.memory")
+from agentkit.memory.cache.stored import Warned
 
 _EXPLORED = 500
 """Nodes of the graph that a look-up visits: with 96 neighbours asked for, .999 of them are the
@@ -27,7 +25,6 @@ nearest among 10,000 questions of QQP (200 visits: .992)."""
 _INDEXED_AT_ONCE = 100
 _FILLING_SECONDS = 30
 _ASKED_AGAIN_SECONDS = 60.0
-_SAID_AT_MOST = 512
 _CHECKED_EVERY = 64
 """Look-ups after which all neighbours' entries are asked for."""
 _LITTLE = 1e-3
@@ -43,8 +40,9 @@ class VectorSets:
     is done, nothing is looked up in it.
     """
 
-    def __init__(self, client: Any, entries: Entries) -> None:
+    def __init__(self, client: Any, entries: Entries, warned: Warned) -> None:
         self._client = client
+        self._warned = warned
         self._entries = entries
         self._index = client.register_script(
             files("agentkit.memory.cache").joinpath("lua", "index.lua").read_text("utf-8")
@@ -54,7 +52,6 @@ class VectorSets:
         self._filling: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._said: set[str] = set()
         self._looked = count()
 
     @property
@@ -70,7 +67,7 @@ class VectorSets:
         if not entry.vector or not self.there:
             return "", ""
         if not _is_direction(entry.vector):
-            self.say(f"the vector of {entry.entry_id} is damaged: not found by meaning")
+            self._warned.say(f"the vector of {entry.entry_id} is damaged: not found by meaning")
             return "", ""
         return entry.vector, _element_of(entry)
 
@@ -93,7 +90,9 @@ class VectorSets:
         replies = pipe.execute(raise_on_error=False)
         for reply in replies:
             if isinstance(reply, ResponseError):
-                self.say(f"the vector set of {partition} failed, it is scanned instead: {reply}")
+                self._warned.say(
+                    f"the vector set of {partition} failed, it is scanned instead: {reply}"
+                )
                 return None
         answer, size, indexed, kept = replies
         if _misses_some(size, indexed) if indexed else kept:
@@ -108,14 +107,6 @@ class VectorSets:
         self._closing.set()
         for thread in list(self._filling.values()):
             thread.join()
-
-    def say(self, problem: str) -> None:
-        """Warn once a problem."""
-        if problem not in self._said:
-            if len(self._said) >= _SAID_AT_MOST:
-                self._said.clear()
-            self._said.add(problem)
-            _log.warning("cache: %s", problem)
 
     def _sound(
         self, prefix: str, partition: str, rows: Sequence[tuple[bytes, Any]], *, checked: bool
@@ -143,7 +134,9 @@ class VectorSets:
             bad += [_element(each) for each in near if each not in there]
             near = [each for each in near if each in there]
         if bad:
-            self.say(f"{len(bad)} elements of the vector set of {partition} have no entry: removed")
+            self._warned.say(
+                f"{len(bad)} elements of the vector set of {partition} have no entry: removed"
+            )
             self._take_out(prefix, partition, bad)
         return sorted(near, key=lambda each: -each.cosine)
 
@@ -175,7 +168,7 @@ class VectorSets:
         try:
             self._fill(prefix, partition)
         except (CacheError, RedisError, OSError) as error:
-            self.say(f"the vector set of {partition} could not be filled: {error}")
+            self._warned.say(f"the vector set of {partition} could not be filled: {error}")
         finally:
             with self._lock:
                 del self._filling[partition]
@@ -200,7 +193,9 @@ class VectorSets:
             self._client.expire(_claim(prefix, partition), _FILLING_SECONDS)
         self._client.delete(_claim(prefix, partition))
         if refused:
-            self.say(f"{refused} vectors of {partition} are not found by meaning: {why.decode()}")
+            self._warned.say(
+                f"{refused} vectors of {partition} are not found by meaning: {why.decode()}"
+            )
 
 
 def _claim(prefix: str, partition: str) -> str:

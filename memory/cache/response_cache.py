@@ -135,8 +135,9 @@ class ResponseCache:
         sources: tuple[str, ...] = (),
         ttl_seconds: float | None = None,
     ) -> str | None:
-        """Keep an answer and return its entry's id; None where it is larger than the cache.
+        """Keep an answer and return its entry's id.
 
+        None where it is larger than the cache, or no text, as half of a surrogate pair is.
         `ttl_seconds` goes before what the policy says.
         `refusal` in `agentkit.memory.cache.admission` says what must not be kept.
         """
@@ -157,7 +158,11 @@ class ResponseCache:
             tags=tags,
             sources=sources,
         )
-        if entry.size_bytes > self.policy.max_bytes:
+        try:
+            fits = entry.size_bytes <= self.policy.max_bytes
+        except UnicodeEncodeError:
+            return None
+        if not fits:
             return None
         self.store.put(entry)
         self._kept += 1
@@ -272,7 +277,7 @@ class ResponseCache:
         score = likeness - _doubt(entry.question, request.text)
         if score < threshold:
             return None
-        if self._judge is not None and not self._judge(entry.question, request.text):
+        if not self._judged_same(entry.question, request.text):
             return None
         return self._hit(entry, request, "meaning", score)
 
@@ -311,10 +316,21 @@ class ResponseCache:
             return None
         from agentkit.memory.cache.neighbours import direction
 
-        vector = direction(self._embedder.embed([request.text]))
-        if vector is None:
-            _log.warning("cache: the embedding of a question is no vector: only the same one hits")
-        return vector
+        try:
+            return direction(self._embedder.embed([request.text]))
+        except Exception as error:  # noqa: BLE001  anybody's embedding, maybe behind a network: without it a question costs what it costs
+            kind = type(error).__name__
+            _log.warning("cache: a question is not compared with others: %s: %s", kind, error)
+            return None
+
+    def _judged_same(self, cached: str, asked: str) -> bool:
+        if self._judge is None:
+            return True
+        try:
+            return self._judge(cached, asked)
+        except Exception as error:  # noqa: BLE001  as above: a judge that does not answer has not agreed
+            _log.warning("cache: the judge failed, no hit by meaning: %s", type(error).__name__)
+            return False
 
     def _nearest_entry(
         self, request: CacheRequest, threshold: float

@@ -6,12 +6,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agentkit.budgets.stores.sqlite_file import SqliteFile
 from agentkit.memory.cache.entry import CacheEntry
 from agentkit.memory.cache.store import CacheError, Changes, Served, Totals
+from agentkit.memory.cache.stored import Warned, outcomes
 from agentkit.memory.cache.threshold import Outcome
 
 _VERSION = 1
@@ -50,10 +52,13 @@ class SqliteCacheStore:
     def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         """Raises CacheError where the file cannot be opened or was written by a later version."""
         self._clock = clock
+        self._warned = Warned()
         self._file = SqliteFile(
             path, what="the cache at", error=CacheError,
             synchronous="NORMAL",  # a lost entry costs one call
         )  # fmt: skip
+        with self._file.read() as db:
+            db.text_factory = _text
         self._prepare()
 
     @property
@@ -92,7 +97,7 @@ class SqliteCacheStore:
             removed = db.execute(
                 "SELECT entry_id FROM gone WHERE seq > ? AND partition = ?", (after, partition)
             ).fetchall()
-        return Changes(seq, [_entry(row) for row in rows], [row[0] for row in removed], whole)
+        return Changes(seq, self._sound(rows), [row[0] for row in removed], whole)
 
     def used(self, entry_id: str, saved_nusd: int, served: Served | None = None) -> None:
         with self._file.write() as db:
@@ -136,7 +141,7 @@ class SqliteCacheStore:
                 f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY kept_at DESC LIMIT ?",  # noqa: S608  conditions of ours
                 (*values, limit),
             ).fetchall()
-        return [_entry(row) for row in rows]
+        return self._sound(rows)
 
     def least_worth(self, count: int) -> list[str]:
         with self._file.read() as db:
@@ -183,7 +188,7 @@ class SqliteCacheStore:
                 "SELECT score, right FROM served WHERE tenant = ? ORDER BY at DESC LIMIT ?",
                 (tenant, limit),
             ).fetchall()
-        return [Outcome(score, bool(right)) for score, right in rows]
+        return outcomes(rows)
 
     def close(self) -> None:
         self._file.close()
@@ -206,7 +211,11 @@ class SqliteCacheStore:
                 f"SELECT {_COLUMNS} FROM entries WHERE {column} = ?",  # noqa: S608  column names of ours
                 (value,),
             ).fetchone()
-        return None if row is None else _entry(row)
+        return next(iter(self._sound([] if row is None else [row])), None)
+
+    def _sound(self, rows: Sequence[Sequence[Any]]) -> list[CacheEntry]:
+        read = [self._warned.sound(row[0], partial(_entry, row)) for row in rows]
+        return [entry for entry in read if entry is not None]
 
     def _remove(self, db: sqlite3.Connection, entry_ids: Sequence[str]) -> int:
         removed = 0
@@ -269,6 +278,11 @@ def _row(entry: CacheEntry, seq: int) -> tuple[object, ...]:
         seq,
         entry.size_bytes,
     )
+
+
+def _text(raw: bytes) -> str:
+    """Damaged text is told from text by its surrogates, instead of failing all that are read."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _entry(row: Sequence[Any]) -> CacheEntry:

@@ -13,9 +13,10 @@ from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from agentkit import Agent, Budget
-from agentkit.memory.cache import CachePolicy, ResponseCache
+from agentkit.memory.cache import CacheError, CachePolicy, ResponseCache
 from agentkit.tools.catalogue import ToolSpec
 from agentkit.tools.provision.embedding import StaticEmbedding
+from tests.budgets.redis_server import running_redis
 from tests.scripted import ScriptedModel, call, in_turn
 
 
@@ -175,6 +176,59 @@ def test_a_task_that_raises_lets_the_next_one_try() -> None:
     started = time.monotonic()
     assert agent(script, cache).run("What else?").outcome == "answered"
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("part", ["exact", "entry", "claim", "put", "give_up", "used"])
+async def test_a_store_that_fails_costs_the_saving_and_not_the_task(
+    part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise CacheError("the disk is full")
+
+    script = Counted()
+    cache = ResponseCache()
+    asking = agent(script, cache)
+    asking.run("What is the policy?")
+    monkeypatch.setattr(cache.store, part, fail)
+    for text in ("What is the policy?", "What is the price?"):
+        assert asking.run(text).outcome == "answered"
+        assert (await asking.arun(text)).outcome == "answered"
+    told = "the disk is full" in caplog.text
+    assert told == (part != "entry")  # which only hits by meaning ask for
+
+
+def test_a_redis_that_dies_while_a_task_runs_loses_no_answer() -> None:
+    with running_redis() as server:
+        script = Counted()
+
+        def dies(messages: object) -> AIMessage:
+            server.kill()
+            return script(messages)
+
+        cache = ResponseCache(f"unix://{server.socket}")
+        asking = Agent([ScriptedModel(script=dies)], cache=cache)
+        assert asking.run("What is the policy?").answer == "answer 1"
+        assert asking.run("What is the policy?").answer == "answer 2"
+        server.start()
+        assert agent(script, cache).run("What is the policy?").answer == "answer 3"
+        assert agent(script, cache).run("What is the policy?").answer == "answer 3"
+        cache.close()
+
+
+def test_a_stale_answer_is_not_made_anew_by_a_store_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise CacheError("the disk is full")
+
+    now = [1_000.0]
+    policy = CachePolicy(ttl_seconds=10, stale_seconds=100)
+    cache = ResponseCache(policy=policy, clock=lambda: now[0])
+    asking = agent(Counted(), cache)
+    asking.run("What is the policy?")
+    now[0] += 20
+    monkeypatch.setattr(cache.store, "claim", fail)
+    assert asking.run("What is the policy?").answer == "answer 1"
 
 
 def test_a_stale_answer_is_served_and_made_anew_behind_it() -> None:

@@ -1,15 +1,19 @@
-"""What somebody damaged in a Redis cache, or the server evicted: a miss, never an exception."""
+"""What somebody damaged in a kept cache, or a server evicted: a miss, never an exception."""
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from agentkit.memory.cache import CachePolicy, CacheRequest, ResponseCache
+from agentkit.memory.cache import CacheError, CachePolicy, CacheRequest, ResponseCache
 from tests.memory.conftest import WordVectors
 
 ASKED = CacheRequest(tenant="acme", exact="reset", text="reset the router password")
@@ -62,6 +66,62 @@ def test_a_damaged_field_is_a_miss_and_goes_with_the_rest(
     assert cache.store.remove([entry_id]) == 1
     assert cache.store.totals().entries == 0
     assert client.keys("*:e:*") == []
+
+
+ROWS: dict[str, object] = {
+    "hits": "many",
+    "expires_at": "tomorrow",
+    "tags": "7",
+    "sources": "[" * 100_000,
+    "answer": b"\xff\xfe",
+    "question": b"\xff\xfe",
+    "vector": 7,
+    "seq": "x",
+}
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("column", ROWS)
+def test_a_damaged_row_is_a_miss_and_hides_no_other(
+    column: str,
+    text: bool,
+    tmp_path: Path,
+    words: WordVectors,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "cache.db"
+    cache = ResponseCache(
+        f"sqlite:///{path}", embedder=words, policy=CachePolicy(threshold=0.9, max_entries=1)
+    )
+    cache.keep(ASKED, "hold the button", cost_nusd=1, tags=("faq",))
+    other = CacheRequest(tenant="acme", exact="cat", text="feed the grey cat today")
+    cache.keep(other, "at noon", cost_nusd=9_000)
+    value = "CAST(? AS TEXT)" if text else "?"
+    with closing(sqlite3.connect(path)) as db, db:
+        where = "WHERE question = 'reset the router password'"
+        db.execute(f"UPDATE entries SET {column} = {value} {where}", (ROWS[column],))  # noqa: S608  names of ours
+    with caplog.at_level(logging.WARNING):
+        assert cache.look_up(LIKE) is None
+        assert cache.look_up(ASKED) is None
+    assert caplog.text.count("is damaged") == 1
+    assert "hold the button" not in caplog.text
+    assert cache.look_up(replace(other, exact="", text="feed the grey cat today please"))
+    assert [entry.question for entry in cache.store.find()] == ["feed the grey cat today"]
+    assert cache.make_room() == 1
+    assert cache.store.totals().entries == 1
+    cache.close()
+
+
+def test_damaged_records_of_hits_do_not_matter(cache: ResponseCache, client: Any) -> None:
+    (first, second, third) = (cache.look_up(LIKE) for _ in range(3))
+    assert first is not None and second is not None and third is not None
+    (name,) = client.keys("*:served")
+    client.hset(name, first.hit_id, "{")
+    client.hset(name, second.hit_id, '["e", "acme", NaN, true, 0]')
+    with pytest.raises(CacheError, match="no hit by meaning"):
+        cache.wrong(first.hit_id)
+    assert len(cache.store.served("acme")) == 1
+    assert cache.wrong(third.hit_id) > third.score
 
 
 @pytest.mark.parametrize("left", ["nothing", "a string"])

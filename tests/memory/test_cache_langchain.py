@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.outputs import Generation
 
 from agentkit import Agent
-from agentkit.memory.cache import ResponseCache
+from agentkit.memory.cache import CacheError, ResponseCache
 from agentkit.memory.cache.langchain import LangChainCache
 from tests.scripted import ScriptedModel, call, in_turn
 
@@ -87,3 +88,18 @@ def test_clearing_forgets_the_tenant() -> None:
     asking.invoke("What is the policy?")
     cache.clear()
     assert asking.invoke("What is the policy?").text == "two"
+
+
+def test_a_store_that_fails_costs_the_saving_and_not_the_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise CacheError("the disk is full")
+
+    cache = ResponseCache()
+    kept = LangChainCache(cache, tenant="acme")
+    monkeypatch.setattr(cache.store, "exact", fail)
+    monkeypatch.setattr(cache.store, "put", fail)
+    kept.update("what is the policy", "model", [Generation(text="30 days")])
+    assert kept.lookup("what is the policy", "model") is None
+    assert caplog.text.count("the disk is full") == 2

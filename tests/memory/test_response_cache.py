@@ -123,6 +123,32 @@ def test_a_question_that_points_nowhere_hits_only_itself(
     cache.close()
 
 
+def test_an_embedding_or_a_judge_that_fails_costs_the_hit_and_nothing_else(
+    words: WordVectors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bool:
+        raise ConnectionError("nobody is there")
+
+    cache = ResponseCache(embedder=words, policy=LOOSE)
+    cache.keep(asked("reset the router password"), "hold the button", cost_nusd=1)
+    judged = ResponseCache(cache.store, embedder=words, policy=LOOSE, judge=fail)
+    assert judged.look_up(asked("please reset the router password")) is None
+    assert "the judge failed" in caplog.text
+    monkeypatch.setattr(words, "embed", fail)
+    assert cache.look_up(asked("please reset the router password")) is None
+    assert cache.look_up(asked("reset the router password")) is not None
+    assert cache.keep(asked("open the garage door"), "press", cost_nusd=1) is not None
+    assert "nobody is there" in caplog.text
+
+
+def test_what_is_no_text_is_not_kept(address: str, words: WordVectors) -> None:
+    cache = ResponseCache(address, embedder=words, policy=LOOSE)
+    assert cache.keep(asked("half a pair \ud800"), "answer", cost_nusd=1) is None
+    assert cache.keep(asked("whole"), "half a pair \ud800", cost_nusd=1) is None
+    assert cache.look_up(asked("half a pair \ud800")) is None
+    cache.close()
+
+
 def test_an_embedding_of_other_numbers_and_lengths_is_taken(
     address: str, words: WordVectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
