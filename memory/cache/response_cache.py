@@ -58,13 +58,23 @@ class CachePolicy:
     claim_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.max_wrong < 1:
+        if not _is_number(self.max_wrong) or not self.max_wrong < 1:
             raise CacheError(f"max_wrong={self.max_wrong}; give a share between 0 and 1, like 0.01")
         for name in ("ttl_seconds", "max_entries", "max_bytes", "claim_seconds"):
-            if getattr(self, name) <= 0:
-                raise CacheError(f"{name}={getattr(self, name)}; give a number above 0")
-        if self.stale_seconds < 0 or any(ttl <= 0 for ttl in self.ttl_by_tag.values()):
-            raise CacheError("stale_seconds and the values of ttl_by_tag cannot be negative or 0")
+            if not _is_number(getattr(self, name)):
+                raise CacheError(f"{name}={getattr(self, name)!r}; give a number above 0")
+        for tag, ttl in self.ttl_by_tag.items():
+            if not _is_number(ttl):
+                raise CacheError(f"ttl_by_tag[{tag!r}]={ttl!r}; give seconds above 0")
+        for name in ("stale_seconds", "threshold"):
+            value = getattr(self, name)
+            if value is not None and value != 0 and not _is_number(value):
+                raise CacheError(f"{name}={value!r}; give a number, 0 or above")
+
+
+def _is_number(value: object) -> bool:
+    """Whether a setting is a number above 0; infinity is one, NaN and True are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 _DEFAULT_POLICY = CachePolicy()
