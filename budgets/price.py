@@ -79,10 +79,14 @@ class Price:
 
     def cost_nusd(self, usage: Usage) -> int:
         """Nano-USD that `usage` costs, rounded up once; 0 where free or unknown."""
-        if self.state != "priced":
+        return self.total_nusd(usage, 1)
+
+    def total_nusd(self, usage: Usage, requests: int) -> int:
+        """Nano-USD of so many requests that took `usage` together, in the band of their mean."""
+        if self.state != "priced" or not requests:
             return 0
-        rates = self._rates_at(usage.input_tokens)
-        return self.per_request_nusd + _per_mtok(
+        rates = self._rates_at(usage.input_tokens / requests)
+        return requests * self.per_request_nusd + _per_mtok(
             usage.fresh_input_tokens * rates.input
             + usage.cache_read_tokens * rates.cache_read
             + usage.cache_write_5m_tokens * rates.cache_write_5m
@@ -127,7 +131,7 @@ class Price:
         bands = tuple((start, rates.halved()) for start, rates in self.bands)
         return replace(self, bands=bands)
 
-    def _rates_at(self, input_tokens: int) -> Rates:
+    def _rates_at(self, input_tokens: float) -> Rates:
         rates = self.bands[0][1]
         for start, band in self.bands[1:]:
             if input_tokens > start:

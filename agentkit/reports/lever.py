@@ -13,6 +13,7 @@ from agentkit.reports.rollup import NO_VALUE
 
 Basis = Literal["replayed", "assumed"]
 MONTH_DAYS = 30
+_CALLS_REPLAYED = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +75,13 @@ class Traffic:
         """The calls of one feature and model."""
         tags = self.where.tags if feature == NO_VALUE else {**self.where.tags, "feature": feature}
         return replace(self.where, tags=tags, model=model)
+
+    def latest(self, where: JournalFilter, calls: int) -> tuple[JournalFilter, float]:
+        """The latest where there are many calls, and how many times as many there are in all."""
+        times = max(1.0, calls / _CALLS_REPLAYED)
+        if times == 1:
+            return where, 1.0
+        return replace(where, since=self.until - self.days * 86_400 / times), times
 
     def advice(
         self, lever: str, feature: str, saves_nusd: int, *, basis: Basis, found: str,

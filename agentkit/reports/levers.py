@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
-from agentkit.budgets.journal_query import CallSums, JournalFilter
+from agentkit.budgets.journal_query import CallSums
 from agentkit.budgets.money import format_usd
 from agentkit.budgets.price import Price
 from agentkit.budgets.usage import Usage
 from agentkit.reports.cache_replay import break_even_hit_rate, replay, warming
 from agentkit.reports.cause import OBSERVATIONS_KEPT, OUTPUT_KEPT
-from agentkit.reports.deferrable import deferrable
+from agentkit.reports.deferrable import batch, deferrable
 from agentkit.reports.lever import FeatureSums, Finding, Silent, Traffic
 
 _LADDERS = {
@@ -21,8 +20,6 @@ _LADDERS = {
 """Models from dear to cheap, as of November 2026; the next cheaper one is what is held against."""
 _EASY_RESOLVED, _EASY_OUTPUT_TOKENS = 0.9, 200
 _CACHED_ALREADY = 0.05
-_BATCH_PRICE = 0.5
-_CALLS_REPLAYED = 20_000
 _TASKS_LOOKED_AT = 5_000
 _TOOLS_MANY, _TOOLS_KEPT = 20, 0.35
 _TUNED_PRICE = 0.1
@@ -36,7 +33,7 @@ def prompt_cache(traffic: Traffic) -> Sequence[Finding]:
         used = sums.cache_read_tokens + sums.cache_write_5m_tokens + sums.cache_write_1h_tokens
         if not sums.input_tokens or used > _CACHED_ALREADY * sums.input_tokens:
             continue
-        where, times = _recent(traffic, traffic.of(feature, model), sums.calls)
+        where, times = traffic.latest(traffic.of(feature, model), sums.calls)
         told = replay(traffic.store, traffic.prices, where).times(times)
         best = max(told.five_minutes_nusd, told.hour_nusd)
         if best <= 0:
@@ -69,7 +66,7 @@ def warm_prefix(traffic: Traffic) -> Sequence[Finding]:
     """Cached prefixes that expire between calls, and are written anew each time."""
     found: list[Finding] = []
     for feature, model, _, sums in _priced(traffic):
-        where, times = _recent(traffic, traffic.of(feature, model), sums.calls)
+        where, times = traffic.latest(traffic.of(feature, model), sums.calls)
         told = warming(traffic.store, traffic.prices, where)
         if told.saves_nusd <= 0:
             continue
@@ -90,14 +87,6 @@ def warm_prefix(traffic: Traffic) -> Sequence[Finding]:
     return found or [Silent(lever="warming", reason="no pause is worth a refresh")]
 
 
-def _recent(traffic: Traffic, where: JournalFilter, calls: int) -> tuple[JournalFilter, float]:
-    """The latest calls where there are many, and by how much more there are in all."""
-    times = max(1.0, calls / _CALLS_REPLAYED)
-    if times == 1:
-        return where, 1.0
-    return replace(where, since=traffic.until - traffic.days * 86_400 / times), times
-
-
 def tier_down(traffic: Traffic) -> Sequence[Finding]:
     """Easy features on a dear model."""
     found: list[Finding] = []
@@ -106,7 +95,7 @@ def tier_down(traffic: Traffic) -> Sequence[Finding]:
         cheaper = _next_cheaper(traffic, model)
         if cheaper is None or not _is_easy(entry):
             continue
-        cost = cheaper.cost_nusd(_usage(sums))
+        cost = cheaper.total_nusd(_usage(sums), sums.calls)
         saved = sums.cost_nusd - cost
         if saved <= 0:
             continue
@@ -126,29 +115,6 @@ def tier_down(traffic: Traffic) -> Sequence[Finding]:
         Silent(lever="tier_down", reason="no feature is easy (90 % resolved, short answers) and "
                "on a model with a cheaper sibling")
     ]  # fmt: skip
-
-
-def batch(traffic: Traffic) -> Sequence[Finding]:
-    """Calls that can wait, at half the price."""
-    name, value = traffic.question.can_wait
-    found: list[Finding] = []
-    for (feature, model), entry in traffic.features.items():
-        sums = entry.waiting
-        payable = sums.cost_nusd
-        if not payable or sums.saved_batch:
-            continue
-        share = sums.calls / entry.sums.calls
-        found.append(
-            traffic.advice(
-                "batch", feature, round(payable * (1 - _BATCH_PRICE)), basis="replayed",
-                found=f"{share:.0%} of the calls on {model} are tagged {name}={value}",
-                assumption=f"batches are billed at {_BATCH_PRICE:.0%} of input and output",
-                against="an answer within 24 hours, not at once; parts of a batch may fail or "
-                "expire and must be sent again",
-            )
-        )  # fmt: skip
-    reason = f"no call is tagged {name}={value}, so nothing says what can wait"
-    return found or [Silent(lever="batch", reason=reason)]
 
 
 def semantic_cache(traffic: Traffic) -> Sequence[Finding]:

@@ -43,19 +43,13 @@ def price_changes(
             cache_write_5m_tokens=sums.cache_write_5m_tokens,
             cache_write_1h_tokens=sums.cache_write_1h_tokens, output_tokens=sums.output_tokens,
         )  # fmt: skip
-        prices = [_lowest_band(book.price(model, provider)) for book in (now, other)]
+        prices = [book.price(model, provider) for book in (now, other)]
         found.append(
             PriceChange(
                 model=model, provider=provider, calls=sums.calls, recorded_nusd=sums.cost_nusd,
-                now=now.price(model, provider), other=other.price(model, provider),
-                now_nusd=prices[0].cost_nusd(usage), other_nusd=prices[1].cost_nusd(usage),
+                now=prices[0], other=prices[1],
+                now_nusd=prices[0].total_nusd(usage, sums.calls),
+                other_nusd=prices[1].total_nusd(usage, sums.calls),
             )
         )  # fmt: skip
     return sorted(found, key=lambda change: -change.recorded_nusd)
-
-
-def _lowest_band(price: Price) -> Price:
-    """Sums of many calls have no length of their own: the band of short requests is taken."""
-    from dataclasses import replace
-
-    return replace(price, bands=price.bands[:1])

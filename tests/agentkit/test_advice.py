@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from benchmarks._traffic import (
 
 _CALLS = 4_000
 _ADVISED = object()
+_PLAIN = Usage(input_tokens=10_000, output_tokens=50)
 Play = Callable[[Sequence[Feature]], SqliteStore]
 
 
@@ -115,6 +117,92 @@ def test_what_is_named_like_background_work_is_told_to_ask_whether_it_can_wait(p
     assert nightly.basis == "assumed" and nightly.setting == "urgency=24h"
     marked = _by_lever(advise(store, PriceBook()), "can_wait")
     assert "nightly" not in {each.feature for each in marked}
+
+
+def _played(
+    starts: Iterable[float],
+    *,
+    feature: str = "checks",
+    model: str = "claude-sonnet-4-5",
+    provider: str = "anthropic",
+    usage: Usage = _PLAIN,
+    system: int = 100,
+    thread: str | None = None,
+) -> AdviceReport:
+    """What is advised where a task of one call begins at each of these seconds."""
+    now = [0.0]
+    ledger = Ledger("memory://", clock=lambda: now[0])
+    price = ledger.prices.price(model, provider)
+    for number, start in enumerate(starts):
+        now[0] = start
+        user = {"user": f"u{number % 7}"}
+        task = ledger.open_task(
+            scope="acme", tags={"feature": feature, **user}, thread_id=thread, models=[model]
+        )
+        plan = CallPlan(
+            price=price, counted_input_tokens=usage.input_tokens, input_tokens=usage.input_tokens,
+            wanted_output_tokens=99, prefix="p",
+            components={"system": system, "user": usage.input_tokens - system},
+        )  # fmt: skip
+        task.settle_call(task.hold_call(plan), usage)
+        task.close("resolved")
+    return advise(ledger.store, ledger.prices)
+
+
+def _independently(count: int, *, days: int) -> list[float]:
+    """As people come who do not know of each other."""
+    chance = random.Random(3)
+    return sorted(chance.random() * days * 86_400 for _ in range(count))
+
+
+def _in_loops(count: int, *, each: int) -> list[float]:
+    """At any time of the day, so many one upon the other."""
+    begun = _independently(count, days=5)
+    return [start + 0.3 * number for start in begun for number in range(each)]
+
+
+def test_a_feature_that_is_called_in_loops_is_told_to_ask_its_users() -> None:
+    [found] = _by_lever(_played(_in_loops(6, each=40)), "can_wait")
+    assert found.feature == "checks"
+    assert "begin within a second of another" in found.found
+    assert "the 7 users that its tasks name" in found.against
+
+
+def test_people_who_come_independently_are_not_taken_for_a_loop() -> None:
+    for count in (240, 3_000):
+        assert not _by_lever(_played(_independently(count, days=5)), "can_wait")
+
+
+def test_a_feature_that_people_talk_with_cannot_wait_whatever_it_is_called() -> None:
+    starts = _independently(100, days=5)
+    assert not _by_lever(_played(starts, feature="weekly-report", thread="t"), "can_wait")
+    assert _by_lever(_played(starts, feature="weekly-report"), "can_wait")
+
+
+def test_what_a_batch_would_no_longer_read_cached_is_not_saved() -> None:
+    starts = _in_loops(6, each=40)
+    cached = replace(_PLAIN, cache_read_tokens=9_500)
+    assert not _by_lever(_played(starts, usage=cached, system=100), "can_wait")
+    [found] = _by_lever(_played(starts, usage=cached, system=8_000), "can_wait")
+    price = PriceBook().price("claude-sonnet-4-5", "anthropic")
+    half = price.halved().cost_nusd(replace(_PLAIN, cache_read_tokens=8_000))
+    assert found.saves_nusd == 240 * (price.cost_nusd(cached) - half)
+    assert "15% of the input is no longer read cached" in found.assumption
+    assert "seeded before each batch" in found.assumption
+
+
+def test_a_cheaper_model_is_billed_by_the_length_of_each_request() -> None:
+    told = _played(_independently(100, days=5), model="claude-opus-4-5")
+    [found] = _by_lever(told, "tier_down")
+    sonnet = PriceBook().price("claude-sonnet-4-5", "anthropic").cost_nusd(_PLAIN)
+    assert found.saves_nusd == told.cost_nusd - 100 * sonnet  # not at the price above 200k tokens
+
+
+def test_a_provider_without_batches_is_not_advised_to_wait() -> None:
+    starts = _in_loops(6, each=40)
+    told = _played(starts, model="gemini-2.5-pro", provider="google")
+    assert told.cost_nusd > 0
+    assert not _by_lever(told, "can_wait")
 
 
 def test_repeats_are_found_where_they_are(play: Play) -> None:

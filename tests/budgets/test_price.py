@@ -90,6 +90,15 @@ def test_long_input_pays_its_band_for_every_token() -> None:
     assert _BANDED.cost_nusd(Usage(input_tokens=201, output_tokens=1_000)) == 8  # 0.402 + 7.5
 
 
+def test_many_requests_pay_the_band_of_their_mean() -> None:
+    price = PriceBook().price("claude-sonnet-4-5", "anthropic")
+    usage = Usage(input_tokens=100_000, output_tokens=10)
+    together = Usage(input_tokens=1_000_000, output_tokens=100)
+    assert price.total_nusd(together, 10) == 10 * price.cost_nusd(usage)
+    assert price.total_nusd(together, 4) == price.cost_nusd(together)
+    assert price.total_nusd(Usage(), 0) == 0
+
+
 def test_cost_is_rounded_up_once() -> None:
     price = _banded((0, (1, 1, 1, 1, 1)))
     assert price.cost_nusd(Usage(input_tokens=1, output_tokens=1)) == 1
