@@ -6,15 +6,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
+from agentkit.budgets.journal import TaskRecord
 from agentkit.budgets.journal_query import CallSums, JournalFilter
 from agentkit.budgets.usage import Usage
 from agentkit.memory.cache_rules import cache_rules
 from agentkit.reports.cache_replay import prefix_tokens
 from agentkit.reports.lever import FeatureSums, Finding, Silent, Traffic
-from agentkit.reports.rollup import tags_of
 
 _PROVIDERS = ("anthropic", "openai")
 """Whose batches the lane knows (November 2026)."""
@@ -65,16 +65,19 @@ def deferrable(traffic: Traffic) -> Sequence[Finding]:
         billed = _in_batch_nusd(traffic, model, entry.sums)
         if billed is None or not _is_open(entry) or billed >= entry.sums.cost_nusd:
             continue
-        signs = _signs(traffic, feature, model, entry)
-        if not signs.speak_for_it:
+        where = traffic.of(feature, model)
+        tasks = _latest_tasks(traffic, where)
+        told = [_schedule(traffic, where), _bursts(tasks), _named(feature)]
+        signs = "; ".join(sign for sign in told if sign)
+        if not signs or _talks(tasks) >= _TALKS_SHARE:
             continue
         found.append(
             traffic.advice(
                 "can_wait", feature, entry.sums.cost_nusd - billed, basis="assumed",
-                found=f"{signs.told}, and its {entry.sums.calls:,} calls on {model} are not marked "
-                "as able to wait",
+                found=f"{signs}, and its {entry.sums.calls:,} calls on {model} are not marked as "
+                "able to wait",
                 assumption=f"nobody waits for the answers; {_assumption(model, entry.sums)}",
-                against=f"an answer within 24 hours, not at once: ask {signs.readers}",
+                against=f"an answer within 24 hours, not at once: ask {_readers(tasks)}",
                 setting=f"{name}=24h",
             )
         )  # fmt: skip
@@ -82,35 +85,6 @@ def deferrable(traffic: Traffic) -> Sequence[Finding]:
         Silent(lever="can_wait", reason="no feature runs by a schedule or in bursts, or is named "
                "like work in the background, without being marked already or talking with people")
     ]  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Signs:
-    """What the records tell of who waits for a feature's answers.
-
-    `schedule` and `bursts` are told where they are found. `talks` is the share of its tasks that
-    go on with what was said before.
-    """
-
-    schedule: str = ""
-    bursts: str = ""
-    named: str = ""
-    talks: float = 0.0
-    users: int = 0
-
-    @property
-    def speak_for_it(self) -> bool:
-        """Whether it looks as if nobody waited."""
-        return self.talks < _TALKS_SHARE and bool(self.told)
-
-    @property
-    def told(self) -> str:
-        return "; ".join(sign for sign in (self.schedule, self.bursts, self.named) if sign)
-
-    @property
-    def readers(self) -> str:
-        """Who could say whether it may wait."""
-        return f"the {self.users} users that its tasks name" if self.users else "whoever reads them"
 
 
 def _is_open(entry: FeatureSums) -> bool:
@@ -152,19 +126,20 @@ def _assumption(model: str, sums: CallSums) -> str:
     return told if lost < _LITTLE else f"{told}; {lost:.0%} of the input is no longer read cached"
 
 
-def _signs(traffic: Traffic, feature: str, model: str, entry: FeatureSums) -> _Signs:
-    where = traffic.of(feature, model)
-    users: set[str | None] = {
-        tags_of(str(group.key[0])).get("user")
-        for group in traffic.store.sum_tasks(("tags",), where)
-    }
-    return _Signs(
-        schedule=_schedule(traffic, where),
-        bursts=_bursts(traffic, where, entry.sums.calls),
-        named="it is named like work in the background" if _NAMES.search(feature) else "",
-        talks=_talks(traffic, where),
-        users=len(users - {None}),
-    )
+def _latest_tasks(traffic: Traffic, where: JournalFilter) -> list[TaskRecord]:
+    """Of any model: a task's models are those that it might have asked."""
+    of_any_model = replace(where, model=None)
+    return traffic.store.tasks(limit=_TASKS_LOOKED_AT, where=of_any_model)
+
+
+def _readers(tasks: Sequence[TaskRecord]) -> str:
+    """Who could say whether it may wait."""
+    users = {task.tags.get("user") for task in tasks} - {None}
+    return f"the {len(users)} users that its tasks name" if users else "whoever reads them"
+
+
+def _named(feature: str) -> str:
+    return "it is named like work in the background" if _NAMES.search(feature) else ""
 
 
 def _schedule(traffic: Traffic, where: JournalFilter) -> str:
@@ -183,17 +158,13 @@ def _schedule(traffic: Traffic, where: JournalFilter) -> str:
     return f"{share:.0%} of it runs in the hours from {at} UTC on {len(days)} days"
 
 
-def _bursts(traffic: Traffic, where: JournalFilter, calls: int) -> str:
-    """Told where its tasks begin one upon the other, far more often than so many would by chance.
+def _bursts(tasks: Sequence[TaskRecord]) -> str:
+    """Told where tasks begin one upon the other, far more often than so many would by chance.
 
     People who come independently of each other begin within a second of the one before in
     1 - exp(-n / 3600) of the tasks of an hour with n of them.
     """
-    recent, _ = traffic.latest(where, calls)
-    begun: dict[str, float] = {}
-    for (task, at), _ in traffic.store.sum_calls(("task", "at"), recent, measures="basic"):
-        begun.setdefault(str(task), int(at) / 1000)
-    starts = sorted(begun.values())
+    starts = sorted(task.started_at for task in tasks if task.parent_id is None)
     if len(starts) < _LEAST_CALLS:
         return ""
     gaps = (after - before for before, after in pairwise(starts))
@@ -206,9 +177,7 @@ def _bursts(traffic: Traffic, where: JournalFilter, calls: int) -> str:
     return f"{together:.0%} of its tasks begin within a second of another, as in a loop"
 
 
-def _talks(traffic: Traffic, where: JournalFilter) -> float:
-    """The share of the latest tasks that go on with a thread: somebody talks with it."""
-    of_any_model = replace(where, model=None)  # a task's models are those that it might ask
-    tasks = traffic.store.tasks(limit=_TASKS_LOOKED_AT, where=of_any_model)
+def _talks(tasks: Sequence[TaskRecord]) -> float:
+    """The share of tasks that go on with a thread: somebody talks with it."""
     threads = [task.thread_id for task in tasks if task.thread_id is not None]
     return (len(threads) - len(set(threads))) / max(1, len(tasks))
