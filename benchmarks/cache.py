@@ -126,7 +126,7 @@ def _curve(scored: list[Outcome]) -> dict[str, float]:
         for share in best:
             if wrong / hits <= share:
                 best[share] = hits / len(scored)
-    return {f"{share:.0%}": round(rate, 4) for share, rate in best.items()}
+    return {f"{share * 100:g}%": round(rate, 4) for share, rate in best.items()}
 
 
 def _pair(method: Method, pair: Pair) -> Outcome:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 import redis
@@ -145,10 +146,10 @@ class RedisBatchStore:
 
     def batches(self, states: Sequence[BatchState] = (), *, limit: int = 1000) -> list[Batch]:
         with self._failing():
-            names = self._redis.zrevrange(f"{_PREFIX}batches", 0, -1)
-            found = (_batch(self._redis, name.decode()) for name in names)
-            wanted = (each for each in found if each and (not states or each.state in states))
-            return [each for each, _ in zip(wanted, range(limit), strict=False)]
+            names = [each.decode() for each in self._redis.zrevrange(f"{_PREFIX}batches", 0, -1)]
+            found = (each for page in _pages(names) for each in _batches(self._redis, page))
+            wanted = (each for each in found if not states or each.state in states)
+            return list(islice(wanted, limit))
 
     def claim(self, batch_id: str, owner: str, *, seconds: float) -> bool:
         def act(pipe: Any) -> bool:
@@ -332,13 +333,18 @@ def _one(client: Any, item_id: str) -> BatchItem | None:
 def _several(client: Any, item_ids: Sequence[str]) -> list[BatchItem]:
     """The items that there are, in the order of `item_ids`."""
     found: list[BatchItem] = []
-    for start in range(0, len(item_ids), _PAGE):
+    for page in _pages(item_ids):
         pipe = client.pipeline(transaction=False)
-        for item_id in item_ids[start : start + _PAGE]:
+        for item_id in page:
             pipe.hget(_item(item_id), "facts")
         facts = (each for each in pipe.execute() if each is not None)
         found += [BatchItem.from_dict(json.loads(each)) for each in facts]
     return found
+
+
+def _pages(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), _PAGE):
+        yield names[start : start + _PAGE]
 
 
 def _place(pipe: Any, before: BatchItem | None, after: BatchItem) -> None:
@@ -372,10 +378,20 @@ def _put_batch(pipe: Any, batch: Batch) -> None:
 
 
 def _batch(client: Any, batch_id: str) -> Batch | None:
-    facts, withdrawn = client.hmget(_key("of", batch_id), "facts", "withdrawn")
-    if facts is None:
-        return None
-    return replace(Batch.from_dict(json.loads(facts)), withdrawn=withdrawn is not None)
+    found = _batches(client, [batch_id])
+    return found[0] if found else None
+
+
+def _batches(client: Any, batch_ids: Sequence[str]) -> list[Batch]:
+    """The batches that there are, in the order of `batch_ids`."""
+    pipe = client.pipeline(transaction=False)
+    for batch_id in batch_ids:
+        pipe.hmget(_key("of", batch_id), "facts", "withdrawn")
+    return [
+        replace(Batch.from_dict(json.loads(facts)), withdrawn=withdrawn is not None)
+        for facts, withdrawn in pipe.execute()
+        if facts is not None
+    ]
 
 
 def _forget(pipe: Any, batch_id: str, items: Sequence[BatchItem]) -> None:
