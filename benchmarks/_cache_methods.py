@@ -34,6 +34,10 @@ class Method(Protocol):
 
     def index(self) -> Lookup: ...
 
+    def promising(self, max_wrong: float) -> Method:
+        """The method where a share of the hits may be wrong; the same one for equal rules."""
+        ...
+
 
 class Lookup(Protocol):
     """A cache that is being filled."""
@@ -67,10 +71,20 @@ class Embedding:
 class Ours:
     """The cache's own rule: nearest, with its lead, less what the difference takes off."""
 
-    def __init__(self, embedding: Embedding, *, plain: bool = False) -> None:
+    def __init__(
+        self, embedding: Embedding, *, plain: bool = False, max_wrong: float = 0.0
+    ) -> None:
         """`plain` leaves the rule out: the cosine alone, as most semantic caches have it."""
         self.embedding = embedding
         self.plain = plain
+        self.max_wrong = max_wrong
+        self._promising: dict[float, Ours] = {penalty("swapped", max_wrong): self}
+
+    def promising(self, max_wrong: float) -> Method:
+        if self.plain:
+            return self
+        other = Ours(self.embedding, max_wrong=max_wrong)
+        return self._promising.setdefault(penalty("swapped", max_wrong), other)
 
     def index(self) -> Lookup:
         return _OurLookup(self)
@@ -94,7 +108,8 @@ class _OurLookup:
         if self._method.plain:
             return Found(entry, near.cosine)
         cached = _reading(self._questions[entry])
-        return Found(entry, near.score - penalty(difference(cached, _reading(question))))
+        off = penalty(difference(cached, _reading(question)), self._method.max_wrong)
+        return Found(entry, near.score - off)
 
 
 class TfIdf:
@@ -107,6 +122,9 @@ class TfIdf:
 
     def index(self) -> Lookup:
         return _TfIdfLookup(self)
+
+    def promising(self, max_wrong: float) -> Method:  # noqa: ARG002  its rule is the same
+        return self
 
     def vector(self, text: str) -> dict[str, float]:
         """The weights of a text's words, of length 1."""

@@ -26,6 +26,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -108,8 +109,17 @@ def _methods(*, minilm: bool) -> dict[str, Method]:
 
 
 def _qqp(method: Method) -> Row:
-    chosen, scored = ([_pair(method, p) for p in half(qqp(), w)] for w in ("chosen", "scored"))
-    return _scored(chosen, scored, (*_SHARES, 0.15)) | {"curve": _curve(scored)}
+    row: Row = {}
+    for share in (*_SHARES, 0.15):
+        rule = method.promising(share)
+        _score(row, share, _qqp_outcomes(rule, "chosen"), _qqp_outcomes(rule, "scored"))
+    loosest = method.promising(min(_CURVE_SHARES))
+    return row | {"curve": _curve(_qqp_outcomes(loosest, "scored"))}
+
+
+@lru_cache
+def _qqp_outcomes(method: Method, which: Half) -> list[Outcome]:
+    return [_pair(method, pair) for pair in half(qqp(), which)]
 
 
 def _curve(scored: list[Outcome]) -> dict[str, float]:
@@ -137,10 +147,14 @@ def _pair(method: Method, pair: Pair) -> Outcome:
 
 
 def _mock(method: Method) -> Row:
-    chosen, scored = (_mock_outcomes(method, which) for which in ("chosen", "scored"))
-    return _scored(chosen, scored, _SHARES)
+    row: Row = {}
+    for share in _SHARES:
+        rule = method.promising(share)
+        _score(row, share, _mock_outcomes(rule, "chosen"), _mock_outcomes(rule, "scored"))
+    return row
 
 
+@lru_cache
 def _mock_outcomes(method: Method, which: Half) -> list[Outcome]:
     pairs = gptcache_mock()
     lookup = method.index()
@@ -154,13 +168,10 @@ def _mock_outcomes(method: Method, which: Half) -> list[Outcome]:
     return outcomes
 
 
-def _scored(chosen: list[Outcome], scored: list[Outcome], shares: Sequence[float]) -> Row:
-    row: Row = {}
-    for share in shares:
-        threshold = threshold_for(chosen, share)
-        hits = [outcome for outcome in scored if outcome.score >= threshold]
-        _fill(row, share, len(hits), sum(not hit.right for hit in hits), len(scored))
-    return row
+def _score(row: Row, share: float, chosen: list[Outcome], scored: list[Outcome]) -> None:
+    threshold = threshold_for(chosen, share)
+    hits = [outcome for outcome in scored if outcome.score >= threshold]
+    _fill(row, share, len(hits), sum(not hit.right for hit in hits), len(scored))
 
 
 def _fill(row: Row, share: float, hits: int, wrong: int, asked: int) -> None:
@@ -171,16 +182,27 @@ def _fill(row: Row, share: float, hits: int, wrong: int, asked: int) -> None:
 
 
 def _stream(method: Method) -> Row:
-    chosen = half(banking77(), "chosen")
-    levels = _levels(method, chosen)
-    replays = {level: _replay(method, chosen, level) for level in levels}
     row: Row = {}
+    scored = half(banking77(), "scored")
     for share in _SHARES:
-        kept = [n for n, (hits, wrong) in replays.items() if (wrong + 1) / (hits + 1) <= share]
-        scored = half(banking77(), "scored")
-        hits, wrong = _replay(method, scored, min(kept)) if kept else (0, 0)
+        rule = method.promising(share)
+        threshold = _stream_threshold(rule, share)
+        hits, wrong = _replay(rule, scored, threshold) if math.isfinite(threshold) else (0, 0)
         _fill(row, share, hits, wrong, len(scored))
     return row
+
+
+def _stream_threshold(method: Method, share: float) -> float:
+    replays = _chosen_replays(method).items()
+    kept = [level for level, (hits, wrong) in replays if (wrong + 1) / (hits + 1) <= share]
+    return min(kept, default=math.inf)
+
+
+@lru_cache
+def _chosen_replays(method: Method) -> dict[float, tuple[int, int]]:
+    """Hits and wrong hits of the chosen half at each threshold worth trying."""
+    chosen = half(banking77(), "chosen")
+    return {level: _replay(method, chosen, level) for level in _levels(method, chosen)}
 
 
 def _levels(method: Method, stream: Sequence[tuple[str, str]]) -> list[float]:
@@ -211,13 +233,11 @@ def _replay(method: Method, stream: Sequence[tuple[str, str]], threshold: float)
 
 def _calibrated(method: Method) -> dict[str, float | None]:
     """The dearer of the thresholds that the chosen halves of the stream and the paraphrases ask."""
-    stream = half(banking77(), "chosen")
-    replays = {level: _replay(method, stream, level) for level in _levels(method, stream)}
-    paraphrases = _mock_outcomes(method, "chosen")
     table: dict[str, float | None] = {}
     for share in _CALIBRATED_SHARES:
-        kept = [n for n, (hits, wrong) in replays.items() if (wrong + 1) / (hits + 1) <= share]
-        both = max(min(kept, default=math.inf), threshold_for(paraphrases, share))
+        rule = method.promising(share)
+        paraphrases = threshold_for(_mock_outcomes(rule, "chosen"), share)
+        both = max(_stream_threshold(rule, share), paraphrases)
         table[str(share)] = round(both, 3) if math.isfinite(both) else None
     return table
 

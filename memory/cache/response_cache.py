@@ -284,7 +284,7 @@ class ResponseCache:
         if found is None or not self._serves(found[0], request):
             return None
         entry, likeness = found
-        score = likeness - _doubt(entry.question, request.text)
+        score = likeness - _doubt(entry.question, request.text, self.policy.max_wrong)
         if score < threshold:
             return None
         if not self._judged_same(entry.question, request.text):
@@ -434,10 +434,10 @@ def _new_id(tenant: str) -> str:
     return f"{tenant_of(tenant, named=True)}:{secrets.token_hex(6)}"
 
 
-def _doubt(cached: str, asked: str) -> float:
+def _doubt(cached: str, asked: str, max_wrong: float) -> float:
     from agentkit.memory.cache.difference import difference, penalty
 
-    return penalty(difference(_reading(cached), _reading(asked)))
+    return penalty(difference(_reading(cached), _reading(asked)), max_wrong)
 
 
 @lru_cache(8_192)

@@ -29,6 +29,7 @@ from agentkit.memory.cache.reading import read
         ("negation", "Can I pay with a card?", "Can I not pay with a card?"),
         ("negation", "How do I cook with salt?", "How do I cook without salt?"),
         ("negation", "Which cards work?", "Which cards don't work?"),
+        ("negated", "Why is my card not working?", "What stops the card from working today?"),
         ("opposite", "How do I enable alerts on it?", "How do I disable alerts on it?"),
         ("opposite", "Should I buy the shares?", "Should I sell the shares?"),
         ("question", "Who built the bridge?", "When was the bridge built?"),
@@ -61,8 +62,14 @@ def test_other_words_for_the_same_are_let_through_or_only_doubted(cached: str, a
 def test_what_is_certain_is_never_forgiven() -> None:
     for kind in ("numbers", "dates", "units", "names", "negation", "opposite"):
         assert penalty(kind) == math.inf  # type: ignore[arg-type]  # members of the Literal
-    assert penalty("swapped") == 0.5
+        assert penalty(kind, 0.1) == math.inf  # type: ignore[arg-type]  # members of the Literal
     assert penalty(None) == 0.0
+
+
+def test_doubts_weigh_less_where_more_may_be_wrong() -> None:
+    assert penalty("swapped", 0.01) == penalty("added", 0.04) == 0.5
+    assert penalty("negated", 0.04) == math.inf
+    assert penalty("swapped", 0.05) < penalty("negated", 0.05) < 0.5
 
 
 @pytest.mark.parametrize("text", ["", "?", "   ", "\ud800 broken", "数字が変わる", "a" * 1_000_000])

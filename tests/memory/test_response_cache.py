@@ -53,6 +53,14 @@ def test_the_same_meaning_hits(address: str, words: WordVectors) -> None:
     cache.close()
 
 
+def test_a_looser_promise_forgives_more_doubts(words: WordVectors) -> None:
+    for max_wrong, hits in ((0.01, False), (0.1, True)):
+        policy = CachePolicy(max_wrong=max_wrong, threshold=0.9)
+        cache = ResponseCache(embedder=words, policy=policy)
+        cache.keep(asked("how does one peel a mango"), "with a knife", cost_nusd=1)
+        assert (cache.look_up(asked("how does one peel a potato")) is not None) is hits
+
+
 def test_what_another_process_keeps_is_found_by_meaning(address: str, words: WordVectors) -> None:
     if address == "memory://":
         pytest.skip("the memory of a process is its own")
