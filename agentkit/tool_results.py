@@ -164,5 +164,5 @@ def _read(hit: CacheHit) -> Remembered | None:
             age_seconds=hit.age_seconds,
             saved_seconds=float(kept["seconds"]),
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

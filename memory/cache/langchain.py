@@ -108,7 +108,7 @@ def _loaded(text: str) -> list[Generation] | None:
     try:
         rows = cast("list[Mapping[str, Any]]", json.loads(text))
         return [_generation(row) for row in rows] or None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

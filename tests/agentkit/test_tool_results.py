@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -185,6 +186,26 @@ def test_another_process_finds_it(tmp_path: Path) -> None:
         agent_of(shop, tool_results=cache).run("?")
         cache.close()
     assert shop.asked == ["pens"]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "",
+        "7",
+        "[" * 100_000,
+        '{"content": "planted"}',
+        '{"content": "planted", "original_bytes": 1e999, "cut": false, "seconds": 1}',
+    ],
+)
+def test_a_damaged_result_is_fetched_anew(planted: str) -> None:
+    shop, cache = Shop(), ResponseCache()
+    agent = agent_of(shop, tool_results=cache)
+    agent.run("how many pens", scope="acme")
+    (kept,) = cache.store.find()
+    cache.store.put(replace(kept, answer=planted))
+    assert agent.run("how many pens", scope="acme").answer == "12 pens"
+    assert shop.asked == ["pens", "pens"]
 
 
 def test_a_cache_that_fails_does_not_fail_the_tool(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def test_personal_requests_need_a_user() -> None:
     assert known.invoke("Where is my order?").text == "one"
 
 
-@pytest.mark.parametrize("planted", ["", "[]", "{}", "[1]", '[{"message": {"type": "human"}}]'])
+@pytest.mark.parametrize(
+    "planted", ["", "[]", "{}", "[1]", "[" * 100_000, '[{"message": {"type": "human"}}]']
+)
 def test_a_damaged_entry_is_a_miss(planted: str) -> None:
     cache = ResponseCache()
     asking = model(LangChainCache(cache, tenant="acme"), "one", "two")
