@@ -13,7 +13,7 @@ from importlib.resources import files
 from itertools import count
 from typing import Any, cast
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from agentkit.memory.cache.entry import CacheEntry, tenant_of
 from agentkit.memory.cache.store import CacheError, Near
@@ -205,12 +205,20 @@ def _claim(prefix: str, partition: str) -> str:
 
 
 def _has_vector_sets(client: Any) -> bool:
-    """Whether the server knows the commands; raises RedisError where it does not answer."""
-    try:
-        client.execute_command("VCARD", "agentkit:cache:no-such-set")
-    except ResponseError:
-        return False
-    return True
+    """Whether the server knows the commands, and lets us use all of them.
+
+    The last one can only fail; it must not for want of a permission. Raises RedisError where the
+    server does not answer.
+    """
+    name = "agentkit:cache:no-such-set"
+    pipe = client.pipeline(transaction=False)
+    pipe.execute_command("VCARD", name)
+    pipe.execute_command("VSIM", name, "FP32", b"\x00\x00\x80?")
+    pipe.execute_command("VREM", name, "nothing")
+    pipe.execute_command("VADD", name, "FP32", b"", "nothing")
+    *replies, added = pipe.execute(raise_on_error=False)
+    refused = any(isinstance(reply, ResponseError) for reply in replies)
+    return not refused and not isinstance(added, NoPermissionError)
 
 
 def _misses_some(size: int, indexed: bytes) -> bool:

@@ -281,6 +281,18 @@ def test_a_server_without_sets_is_scanned(
     cache.close()
 
 
+@pytest.mark.parametrize("command", ["vcard", "vadd", "vsim", "vrem"])
+def test_a_user_who_may_not_use_one_command_is_given_a_scan(
+    command: str, server: str, client: Any, words: WordVectors
+) -> None:
+    client.execute_command("ACL", "SETUSER", "old", "+@all", f"-{command}")
+    cache = ResponseCache(_old(server), embedder=words, policy=LOOSE)
+    _kept(cache, "reset the router password", "hold the button")
+    assert cache.look_up(asked("please reset the router password")) is not None
+    assert client.keys("*:v:*") == []
+    cache.close()
+
+
 @pytest.mark.parametrize(
     "element", [b"\xff\xfe", b"", b"nothing", b"acme nothing", b"0" * 12 + b":feed beef"]
 )
