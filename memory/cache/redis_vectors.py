@@ -20,8 +20,8 @@ from agentkit.memory.cache.store import CacheError, Near
 from agentkit.memory.cache.stored import Warned
 
 _EXPLORED = 500
-"""Nodes of the graph that a look-up visits: with 96 neighbours asked for, .999 of them are the
-nearest among 10,000 questions of QQP (200 visits: .992)."""
+"""Nodes of the graph that a look-up visits. Among 94,000 questions of QQP the nearest one and its
+lead are then the exact ones for all of 4,000 questions; of 300 visits .9993, of 200 .996."""
 _INDEXED_AT_ONCE = 10
 """So that a server that is filled keeps nobody waiting for more than some 20 ms at 100,000."""
 _FILLING_SECONDS = 30
