@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from agentkit.cli.screen import cell, console, one_line, say
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 8
 _SURE = 0.05
+_NO_ANSWER = frozenset({"declined", "error", "exhausted"})
 
 
 def show_report(report: Report) -> None:
@@ -83,6 +85,18 @@ def _failures(report: Report) -> None:
         if each.failures:
             told = ", ".join(f"{count} {kind}" for kind, count in each.failures.items())
             say(f"{one_line(each.name, most_chars=60)}: {told}")
+            _why(report, each.name)
+
+
+def _why(report: Report, setting: str) -> None:
+    """What most of the cases that came to no answer were told; of wrong answers the page tells."""
+    reasons = Counter(
+        each.detail
+        for each in report.results
+        if each.setting == setting and each.kind in _NO_ANSWER and each.detail
+    )
+    for reason, count in reasons.most_common(1):
+        say(f"  {count} of them: {one_line(reason, most_chars=200)}")
 
 
 def _curve(curve: Curve, quality: float) -> None:

@@ -10,6 +10,7 @@ from html import escape
 _WIDTH, _HEIGHT = 520, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 22, 36
 _TICKS = 4
+_ASIDE = 9
 _COLOURS = 8
 
 
@@ -71,14 +72,14 @@ def plane(marks: Sequence[Mark], x: Axis, y: Axis, *, asked: float, label: str) 
     for place, mark in enumerate(marks):
         at, up = _x(x, mark.x), _y(y, mark.y)
         tip = f"{mark.name}: {y.told(mark.y)} for {x.told(mark.x)}"
-        side = "end" if at > _WIDTH - 90 else "" if at < _LEFT + 60 else "middle"
-        beside = up + (-12 if place % 2 else 21)  # names of neighbours do not meet
+        side, aside = ("end", -_ASIDE) if at > _WIDTH / 2 else ("", _ASIDE)  # off its whisker
+        beside = up + (-8 if place % 2 else 17)  # names of neighbours do not meet
         parts.append(
             f'<line class="whisker" x1="{at:.1f}" x2="{at:.1f}" y1="{_y(y, mark.low):.1f}" '
             f'y2="{_y(y, mark.high):.1f}"/>'
             f'<circle cx="{at:.1f}" cy="{up:.1f}" r="6" fill="var(--m{place % _COLOURS})">'
             f"<title>{escape(tip)}</title></circle>"
-            f'<text class="label {side}" x="{at:.1f}" y="{beside:.1f}">'
+            f'<text class="label {side}" x="{at + aside:.1f}" y="{beside:.1f}">'
             f"{escape(_cut(mark.name))}</text>"
         )
     return _chart(parts, label)

@@ -23,7 +23,7 @@ from agentkit.errors import ConfigError
 from agentkit.evals.case import Case, CasesInvalid
 from agentkit.evals.comparison import Comparison
 from agentkit.evals.grade import Grader
-from agentkit.evals.grader import GraderParts, GraderSpec, grader_for
+from agentkit.evals.grader import GraderParts, GraderSpec, grader_for, grader_of
 from agentkit.evals.judge import DEFAULT_CRITERIA, Judge
 from agentkit.evals.report import Report, report_of
 from agentkit.evals.results import ResultStore, RunRecord
@@ -153,8 +153,14 @@ def evaluate(
 
 
 def graders_of(plan: EvalPlan, *, judge: Grader | None = None) -> dict[str, Grader]:
-    """The grader of each case by its id. Raises CasesInvalid with all that cannot be graded."""
+    """The grader of each case by its id.
+
+    Raises CasesInvalid with all that cannot be graded, or ConfigError where the plan's own grader
+    is none.
+    """
     parts = plan.parts if judge is None else replace(plan.parts, judge=judge)
+    if plan.grader is not None:
+        grader_of(plan.grader, parts)
     named = replace(parts, resolve=None)  # the code that a case names is not run unasked
     found: dict[str, Grader] = {}
     problems: list[tuple[int, str]] = []

@@ -60,7 +60,7 @@ def _head(report: Report) -> str:
 
 
 def _verdict(report: Report) -> str:
-    asked = f"{report.quality:.1%}"
+    asked = _percent(report.quality)
     figures = None if report.cheapest is None else report.setting(report.cheapest)
     if figures is None:
         best = max(report.settings, key=lambda each: each.quality, default=None)
@@ -166,10 +166,10 @@ def _curve(curve: Curve, quality: float) -> Iterator[str]:
     note = "Answers of at least this confidence are taken, the others passed on."
     if best is not None:
         note += (
-            f" The cheapest that reaches {quality:.1%} takes from "
+            f" The cheapest that reaches {_percent(quality)} takes from "
             f"{'none' if chosen is None else f'{chosen:.3g}'}: {best.quality:.1%} for "
             f"{money_text(best.per_case_nusd)} a case, {best.escalated:.0%} passed on. It was "
-            "chosen on these cases; `agentkit calibrate` holds some out."
+            "chosen on these cases; agentkit calibrate holds some out."
         )
     shares = [(point.threshold or 0.0, point.quality) for point in known]
     heights = axis_around([quality, *(height for _, height in shares)], _percent, floor=0.0)
