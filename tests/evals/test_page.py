@@ -90,7 +90,7 @@ def test_the_page_says_what_the_report_says() -> None:
     for each in told.settings:
         assert f"{each.quality:.1%}" in text
     assert told.cheapest == "cascade"
-    assert "cascade  is the cheapest setting that reaches 95.0%" in text
+    assert "cascade  is the cheapest setting that reaches 95%:" in text
     assert page_of(told).count('class="curve') == 2
 
 
