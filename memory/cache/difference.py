@@ -54,8 +54,8 @@ _DIRECTIONS = frozenset(("from", "to", "than", "into", "by", "over", "versus", "
 def penalty(found: Difference | None, max_wrong: float = 0.0) -> float:
     """What a difference takes off the score of likeness, where `max_wrong` of hits may be wrong.
 
-    Another number, date, unit or name, the opposite: never the same question, nor one that differs
-    by a negation alone. What may be another way to say the same costs half a point, which no
+    Another number, date, unit or name, the opposite, a negation in otherwise the same words: never
+    the same question. What may be another way to say the same costs half a point, which no
     threshold below a share of 5 % forgives, and a tenth from there on; a negation among other words
     is let through from there on alone. The two were chosen on the rows that thresholds are.
     """
@@ -85,7 +85,7 @@ def _surely_differs(cached: Reading, asked: Reading, edited: set[str] | None) ->
         return "dates"
     if _replaced(cached.units, asked.units):
         return "units"
-    if cached.negated != asked.negated and edited is not None:
+    if cached.negated != asked.negated and (edited is not None or _same_words(cached, asked)):
         return "negation"
     if _replaced(set(map(stem, cached.names)), set(map(stem, asked.names))):
         return "names"
@@ -93,6 +93,12 @@ def _surely_differs(cached: Reading, asked: Reading, edited: set[str] | None) ->
     if any(_OPPOSED.get(word, frozenset()) & (theirs - mine) for word in mine - theirs):
         return "opposite"
     return None if edited is None else _certain(edited, cached, asked)
+
+
+def _same_words(cached: Reading, asked: Reading) -> bool:
+    """Whether one text carries no meaning in words that the other has not, but for negations."""
+    mine, theirs = ({s for s in each.stems if not is_negation(s)} for each in (cached, asked))
+    return mine <= theirs or theirs <= mine
 
 
 def _may_differ(cached: Reading, asked: Reading, edited: set[str] | None) -> Difference | None:
