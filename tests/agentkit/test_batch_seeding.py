@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +24,7 @@ from agentkit.cli import main
 from tests.agentkit.batch_world import CLIENTS, QUICK
 from tests.wire import BatchRules, Reply, ScriptedProvider, WireRequest
 from tests.wire.bill import BilledRequest
+from tests.wire.fault import Fault, FaultKind
 
 SYSTEM = "You check orders, one after another, and say what is wrong with each. " * 400
 SHORT = "You check orders, one after another, and say what is wrong with each. " * 200
@@ -233,21 +234,38 @@ def test_what_was_not_read_lately_is_not_seeded_again() -> None:
     assert books(ledger) == (provider.bill.cost_nusd, 0)
 
 
-def test_a_seed_that_fails_is_not_charged_and_the_batch_goes_without() -> None:
-    def refusing(request: WireRequest) -> Reply:
-        from tests.wire.fault import Fault
+def failing(kind: FaultKind) -> Callable[[WireRequest], Reply]:
+    """Seeds meet this fault."""
 
+    def script(request: WireRequest) -> Reply:
         if request.messages[-1].text.startswith("Reply with OK"):
-            return Reply(fault=Fault(kind="overloaded"))
+            return Reply(fault=Fault(kind=kind))
         return Reply(text="fine")
 
-    with ScriptedProvider(refusing, count=count_text, batches=TOGETHER) as provider:
+    return script
+
+
+def test_a_seed_that_fails_is_not_charged_and_the_batch_goes_without() -> None:
+    with ScriptedProvider(failing("overloaded"), count=count_text, batches=TOGETHER) as provider:
         made = job(provider, 8)
         result = made.run()
     assert result.answered == 8
     assert cached(provider) == {"plain": 8}
     assert result.cost_usd * 10**9 == Decimal(provider.bill.cost_nusd)
     assert books(made.ledger) == (provider.bill.cost_nusd, 0)
+
+
+def test_a_seed_that_nobody_heard_the_answer_of_is_charged_at_its_worst_case() -> None:
+    with ScriptedProvider(failing("reset_billed"), count=count_text, batches=TOGETHER) as provider:
+        made = job(provider, 8)
+        result = made.run()
+    assert (result.answered, cached(provider)) == (8, {"plain": 8})
+    told = made.lane.seeded()
+    seed = next(each for each in provider.bill.records if each.custom_id is None)
+    assert told.spent_nusd >= seed.cost_nusd > 0
+    assert made.ledger.account("acme").unconfirmed_nusd == told.spent_nusd
+    batched = sum(each.cost_nusd for each in in_batches(provider))
+    assert books(made.ledger) == (batched + told.spent_nusd, 0)
 
 
 def test_a_submission_that_is_tried_again_is_seeded_once() -> None:
