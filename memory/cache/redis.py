@@ -24,6 +24,11 @@ _SERVED_KEPT = 2_000
 _GONE_KEPT = 10_000
 _PAGE = 500
 
+_READ = (
+    *("key", "tenant", "partition", "question", "answer", "kept_at", "expires_at", "vector"),
+    *("cost_nusd", "saved_nusd", "hits", "tags", "sources"),
+)
+
 Script = Literal["put", "remove", "used"]
 
 
@@ -234,18 +239,20 @@ class RedisCacheStore:
             with self._failing():
                 pipe = self._redis.pipeline(transaction=False)
                 for entry_id in page:
-                    pipe.hgetall(f"{_prefix(entry_id)}:e:{entry_id}")
+                    pipe.hmget(f"{_prefix(entry_id)}:e:{entry_id}", *_READ)
                 rows = pipe.execute(raise_on_error=False)
                 found += [self._entry(name, row) for name, row in zip(page, rows, strict=True)]
         return found
 
     def _entry(self, entry_id: str, row: Any) -> CacheEntry | None:
         """None for what is not there, and for what we did not write or somebody damaged."""
-        if isinstance(row, ResponseError):
-            if not str(row).startswith("WRONGTYPE"):
-                raise row
-            row = {b"": b"another type"}
-        return self._warned.sound(entry_id, lambda: _read(entry_id, row)) if row else None
+        if isinstance(row, ResponseError) and not str(row).startswith("WRONGTYPE"):
+            raise row
+        if isinstance(row, ResponseError) or None in row:
+            if isinstance(row, ResponseError) or any(row):
+                self._warned.say(f"{entry_id!r} is damaged, nothing is served from it")
+            return None
+        return self._warned.sound(entry_id, lambda: _read(entry_id, row))
 
     def _forget_removals(self, prefix: str, partition: str, removed: Sequence[str]) -> None:
         """Who has not seen these removals by now reads the partition anew."""
@@ -304,20 +311,27 @@ def _record(text: bytes) -> tuple[Any, Any, Any, Any, Any] | None:
     return entry_id, tenant, score, right, at
 
 
-def _read(entry_id: str, row: Mapping[bytes, bytes]) -> CacheEntry:
+def _read(entry_id: str, row: Sequence[bytes]) -> CacheEntry:
+    """The entry of the values of `_READ`, which is half of what the whole hash would be."""
+    key, tenant, partition, question, answer = (value.decode() for value in row[:5])
+    kept_at, expires_at, vector, cost_nusd, saved_nusd, hits, tags, sources = row[5:]
     return CacheEntry(
         entry_id=entry_id,
-        key=row[b"key"].decode(),
-        tenant=row[b"tenant"].decode(),
-        partition=row[b"partition"].decode(),
-        question=row[b"question"].decode(),
-        answer=row[b"answer"].decode(),
-        kept_at=float(row[b"kept_at"]),
-        expires_at=float(row[b"expires_at"]),
-        vector=row[b"vector"],
-        cost_nusd=int(row[b"cost_nusd"]),
-        saved_nusd=int(row[b"saved_nusd"]),
-        hits=int(row[b"hits"]),
-        tags=tuple(json.loads(row[b"tags"])),
-        sources=tuple(json.loads(row[b"sources"])),
+        key=key,
+        tenant=tenant,
+        partition=partition,
+        question=question,
+        answer=answer,
+        kept_at=float(kept_at),
+        expires_at=float(expires_at),
+        vector=vector,
+        cost_nusd=int(cost_nusd),
+        saved_nusd=int(saved_nusd),
+        hits=int(hits),
+        tags=_names(tags),
+        sources=_names(sources),
     )
+
+
+def _names(listed: bytes) -> tuple[str, ...]:
+    return () if listed == b"[]" else tuple(json.loads(listed))

@@ -68,6 +68,16 @@ def test_a_damaged_field_is_a_miss_and_goes_with_the_rest(
     assert client.keys("*:e:*") == []
 
 
+def test_an_entry_without_a_field_is_a_miss(
+    cache: ResponseCache, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (name,) = client.keys("*:e:*")
+    client.hdel(name, "expires_at")
+    assert cache.look_up(ASKED) is None
+    assert cache.store.find() == []
+    assert caplog.text.count("is damaged") == 1
+
+
 ROWS: dict[str, object] = {
     "hits": "many",
     "expires_at": "tomorrow",
