@@ -126,6 +126,17 @@ class RedisCacheStore:
                 removed += int(self._scripts["remove"](keys=[prefix], args=list(group)))
         return removed
 
+    def ids(
+        self,
+        *,
+        tenant: str | None = None,
+        tag: str | None = None,
+        source: str | None = None,
+        expired_at: float | None = None,
+        limit: int = 1_000,
+    ) -> list[str]:
+        return self._fitting(tenant, tag, source, expired_at, limit)[:limit]
+
     def find(
         self,
         *,
@@ -135,11 +146,7 @@ class RedisCacheStore:
         expired_at: float | None = None,
         limit: int = 1_000,
     ) -> list[CacheEntry]:
-        ids = [
-            name
-            for prefix in self._prefixes(tenant)
-            for name in self._ids(prefix, tag, source, expired_at, limit)
-        ]
+        ids = self._fitting(tenant, tag, source, expired_at, limit)
         found = [entry for entry in self._entries(ids) if entry is not None]
         return sorted(found, key=lambda entry: -entry.kept_at)[:limit]
 
@@ -211,26 +218,32 @@ class RedisCacheStore:
             names = self._redis.smembers(_TENANTS)
         return [f"agentkit:cache:{{{_text(name)}}}" for name in names]
 
-    def _ids(
+    def _fitting(
         self,
-        prefix: str,
+        tenant: str | None,
         tag: str | None,
         source: str | None,
         expired_at: float | None,
         limit: int,
     ) -> list[str]:
-        sets = [f"{prefix}:l:tag:{tag}"] if tag is not None else []
-        sets += [f"{prefix}:l:source:{source}"] if source is not None else []
+        """Ids that fit, `limit` of each tenant; a label may outlive an entry that was evicted."""
+        names: list[bytes] = []
         with self._failing():
-            if expired_at is not None:
-                old = self._redis.zrangebyscore(
-                    f"{prefix}:expires", "-inf", expired_at, start=0, num=limit
-                )
-                labelled = self._redis.sinter(sets) if sets else set(old)
-                return [_text(name) for name in old if name in labelled]
-            if sets:
-                return [_text(name) for name in self._redis.sinter(sets)][:limit]
-            return [_text(name) for name in self._redis.zrevrange(f"{prefix}:kept", 0, limit - 1)]
+            for prefix in self._prefixes(tenant):
+                kept, expires = f"{prefix}:kept", f"{prefix}:expires"
+                labels = [f"{prefix}:l:tag:{tag}"] if tag is not None else []
+                labels += [f"{prefix}:l:source:{source}"] if source is not None else []
+                if expired_at is not None and not labels:
+                    names += self._redis.zrangebyscore(expires, "-inf", expired_at, 0, limit)
+                elif not labels:
+                    names += self._redis.zrevrange(kept, 0, limit - 1)
+                else:
+                    fit = self._redis.zinter([kept, *labels])
+                    if expired_at is not None:
+                        old = set(self._redis.zrangebyscore(expires, "-inf", expired_at))
+                        fit = [name for name in fit if name in old]
+                    names += fit[-limit:]
+        return [_text(name) for name in names]
 
     def _entries(self, entry_ids: Sequence[str]) -> list[CacheEntry | None]:
         found: list[CacheEntry | None] = []

@@ -230,8 +230,11 @@ class ResponseCache:
         if tag is None and source is None and tenant is None:
             raise CacheError("say what to forget: tag, source or tenant")
         removed = 0
-        while found := self.store.find(tag=tag, source=source, tenant=tenant):
-            removed += self.store.remove([entry.entry_id for entry in found])
+        while ids := self.store.ids(tag=tag, source=source, tenant=tenant):
+            gone = self.store.remove(ids)
+            removed += gone
+            if not gone:
+                break  # ids that are none of ours, which a store lists and cannot remove
         return removed
 
     def threshold(self, tenant: str) -> float:
@@ -251,8 +254,8 @@ class ResponseCache:
     def make_room(self) -> int:
         """Remove what is past its time, then what brings least money per byte; returns how many."""
         now = self._clock()
-        old = self.store.find(expired_at=now - self.policy.stale_seconds)
-        removed = self.store.remove([entry.entry_id for entry in old])
+        old = self.store.ids(expired_at=now - self.policy.stale_seconds)
+        removed = self.store.remove(old)
         totals = self.store.totals()
         if totals.entries > self.policy.max_entries or totals.size_bytes > self.policy.max_bytes:
             over = max(

@@ -117,6 +117,18 @@ class SqliteCacheStore:
         with self._file.write() as db:
             return self._remove(db, entry_ids)
 
+    def ids(
+        self,
+        *,
+        tenant: str | None = None,
+        tag: str | None = None,
+        source: str | None = None,
+        expired_at: float | None = None,
+        limit: int = 1_000,
+    ) -> list[str]:
+        rows = self._fitting("entry_id", _conditions(tenant, tag, source, expired_at), limit)
+        return [row[0] for row in rows]
+
     def find(
         self,
         *,
@@ -126,22 +138,19 @@ class SqliteCacheStore:
         expired_at: float | None = None,
         limit: int = 1_000,
     ) -> list[CacheEntry]:
-        labelled = "entry_id IN (SELECT entry_id FROM labels WHERE kind = ? AND name = ?)"
-        wanted: list[tuple[str, tuple[object, ...]]] = [
-            ("tenant = ?", (tenant,)) if tenant is not None else ("", ()),
-            (labelled, ("tag", tag)) if tag is not None else ("", ()),
-            (labelled, ("source", source)) if source is not None else ("", ()),
-            ("expires_at <= ?", (expired_at,)) if expired_at is not None else ("", ()),
-        ]
-        conditions = [(text, values) for text, values in wanted if text]
+        conditions = _conditions(tenant, tag, source, expired_at)
+        return self._sound(self._fitting(_COLUMNS, conditions, limit))
+
+    def _fitting(
+        self, columns: str, conditions: Sequence[tuple[str, tuple[object, ...]]], limit: int
+    ) -> list[tuple[Any, ...]]:
         where = " AND ".join(text for text, _ in conditions) or "1"
         values = [value for _, some in conditions for value in some]
         with self._file.read() as db:
-            rows = db.execute(
-                f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY kept_at DESC LIMIT ?",  # noqa: S608  conditions of ours
+            return db.execute(
+                f"SELECT {columns} FROM entries WHERE {where} ORDER BY kept_at DESC LIMIT ?",  # noqa: S608  columns and conditions of ours
                 (*values, limit),
             ).fetchall()
-        return self._sound(rows)
 
     def least_worth(self, count: int) -> list[str]:
         with self._file.read() as db:
@@ -257,6 +266,19 @@ class SqliteCacheStore:
     def _number(self, db: sqlite3.Connection, name: str) -> int:
         row = db.execute("SELECT value FROM numbers WHERE name = ?", (name,)).fetchone()
         return 0 if row is None else int(row[0])
+
+
+def _conditions(
+    tenant: str | None, tag: str | None, source: str | None, expired_at: float | None
+) -> list[tuple[str, tuple[object, ...]]]:
+    labelled = "entry_id IN (SELECT entry_id FROM labels WHERE kind = ? AND name = ?)"
+    wanted: list[tuple[str, tuple[object, ...]]] = [
+        ("tenant = ?", (tenant,)) if tenant is not None else ("", ()),
+        (labelled, ("tag", tag)) if tag is not None else ("", ()),
+        (labelled, ("source", source)) if source is not None else ("", ()),
+        ("expires_at <= ?", (expired_at,)) if expired_at is not None else ("", ()),
+    ]
+    return [(text, values) for text, values in wanted if text]
 
 
 def _row(entry: CacheEntry, seq: int) -> tuple[object, ...]:

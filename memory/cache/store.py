@@ -84,6 +84,18 @@ class CacheStore(Protocol):
         """Remove entries; returns how many there were."""
         ...
 
+    def ids(
+        self,
+        *,
+        tenant: str | None = None,
+        tag: str | None = None,
+        source: str | None = None,
+        expired_at: float | None = None,
+        limit: int = 1_000,
+    ) -> list[str]:
+        """The ids of the entries that fit all that is given, of damaged ones, too."""
+        ...
+
     def find(
         self,
         *,

@@ -62,8 +62,7 @@ def test_a_damaged_field_is_a_miss_and_goes_with_the_rest(
         assert looked == [None, None]
         assert ("is damaged" in caplog.text) == (field != "partition")
     assert "hold the button" not in caplog.text
-    entry_id = name.decode().partition(":e:")[2]
-    assert cache.store.remove([entry_id]) == 1
+    assert cache.forget(tag="faq") == 1
     assert cache.store.totals().entries == 0
     assert client.keys("*:e:*") == []
 
@@ -117,9 +116,30 @@ def test_a_damaged_row_is_a_miss_and_hides_no_other(
     assert "hold the button" not in caplog.text
     assert cache.look_up(replace(other, exact="", text="feed the grey cat today please"))
     assert [entry.question for entry in cache.store.find()] == ["feed the grey cat today"]
-    assert cache.make_room() == 1
+    assert cache.forget(tag="faq") == 1
     assert cache.store.totals().entries == 1
     cache.close()
+
+
+def test_labels_of_evicted_entries_hide_no_others(cache: ResponseCache, client: Any) -> None:
+    gone = [name for name in client.keys("*:e:*") if client.delete(name)]
+    for number in range(3):
+        request = CacheRequest(tenant="acme", exact=str(number), text=f"call number {number}")
+        cache.keep(request, "yes", cost_nusd=9_000, tags=("faq",))
+    for name in gone:
+        cache.store.remove([name.decode().partition(":e:")[2]])
+    assert len(cache.store.ids(tag="faq", limit=3)) == 3
+    assert len(cache.store.find(tag="faq", limit=2)) == 2
+    assert cache.forget(tag="faq") == 3
+
+
+def test_an_id_that_is_none_of_ours_does_not_keep_forgetting_for_ever(
+    cache: ResponseCache, client: Any
+) -> None:
+    (kept,) = client.keys("*:kept")
+    client.zadd(kept, {b"\xff\xfe": 1, b"another:id": 2})
+    assert cache.forget(tenant="acme") == 1
+    assert cache.look_up(ASKED) is None
 
 
 def test_damaged_records_of_hits_do_not_matter(cache: ResponseCache, client: Any) -> None:

@@ -79,6 +79,10 @@ def test_entries_are_found_by_tag_source_tenant_and_age(store: CacheStore) -> No
     assert [e.question for e in store.find(source="doc")] == ["b"]
     assert [e.question for e in store.find(expired_at=10.0)] == ["b"]
     assert [e.question for e in store.find(limit=2)] == ["c", "b"]
+    assert store.ids(tag="faq", tenant="acme", expired_at=100.0) == [entry("a").entry_id]
+    assert store.ids(source="doc", expired_at=9.0) == []
+    assert sorted(store.ids()) == sorted(e.entry_id for e in store.find())
+    assert len(store.ids(limit=2)) == 2
 
 
 def test_the_least_worth_brings_least_money_per_byte(store: CacheStore) -> None:
