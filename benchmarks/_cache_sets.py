@@ -84,6 +84,21 @@ def traps(count: int) -> list[Pair]:
     return made
 
 
+def turned(count: int) -> list[Pair]:
+    """Questions that were negated and framed politely, so that they differ in several places."""
+    chance = random.Random(5)
+    questions = [pair.cached for pair in half(qqp(), "scored")]
+    questions += [text for text, _ in half(banking77(), "scored")]
+    made: list[Pair] = []
+    while len(made) < count:
+        trap = _negation_trap(chance.choice(questions), chance)
+        if trap is not None:
+            asked = trap.asked[0].lower() + trap.asked[1:].rstrip("?. ")
+            framed = f"Please tell me: {asked}, thanks"
+            made.append(Pair(cached=trap.cached, asked=framed, same=False))
+    return made
+
+
 def _number_trap(question: str, chance: random.Random) -> Pair | None:
     found = _NUMBER.search(question)
     if found is None:

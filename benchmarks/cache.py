@@ -11,6 +11,7 @@ qqp            one entry in the cache, one question to it. 15 % is shown too: pe
 gptcache_mock  all texts cached, then their paraphrases asked.
 banking77      a stream in which each miss is kept; the intent stands for the answer.
 traps          one number, date, name, unit or negation changed, at the shipped threshold for 1 %.
+turned         negated and framed politely, at the shipped thresholds for 1 % and 5 %.
 
 --speed-at     times look-ups alone, in an empty store at an address, such as a Redis: the first one
                with the opening of the store, then each. Where the server has vector sets, `found`
@@ -31,7 +32,7 @@ from typing import Any
 
 import numpy as np
 from _cache_methods import Embedding, Method, Ours, TfIdf
-from _cache_sets import Half, Pair, banking77, gptcache_mock, half, qqp, traps
+from _cache_sets import Half, Pair, banking77, gptcache_mock, half, qqp, traps, turned
 
 from agentkit.memory.cache import (
     CachePolicy,
@@ -52,6 +53,7 @@ _LEAST_CURVE_HITS = 50
 _CALIBRATED_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
 _STREAM_THRESHOLDS = 24
 _TRAPS = 2_000
+_TURNED = 1_000
 _SIZES = (10_000, 100_000)
 _ROUNDING = 1e-5
 
@@ -80,7 +82,8 @@ def main() -> None:
         "qqp": {name: _qqp(method) for name, method in methods.items()},
         "gptcache_mock": {name: _mock(method) for name, method in methods.items()},
         "banking77": {name: _stream(method) for name, method in methods.items()},
-        "traps": _traps(),
+        "traps": _traps(traps(_TRAPS), 0.01),
+        "turned": {f"{s:.0%}": _traps(turned(_TURNED), s) for s in _SHARES},
     }
     if not arguments.without_speed:
         report |= _speed()
@@ -242,10 +245,10 @@ def _calibrated(method: Method) -> dict[str, float | None]:
     return table
 
 
-def _traps() -> Row:
-    """Each trap asked of a cache that holds its original, at the shipped threshold for 1 %."""
-    pairs = traps(_TRAPS)
-    cache = ResponseCache(embedder=StaticEmbedding.shipped(), policy=CachePolicy(max_wrong=0.01))
+def _traps(pairs: Sequence[Pair], max_wrong: float) -> Row:
+    """Each trap asked of a cache that holds its original, at the shipped threshold."""
+    policy = CachePolicy(max_wrong=max_wrong)
+    cache = ResponseCache(embedder=StaticEmbedding.shipped(), policy=policy)
     wrong = 0
     for number, pair in enumerate(pairs):
         tenant = str(number)

@@ -85,7 +85,9 @@ def _surely_differs(cached: Reading, asked: Reading, edited: set[str] | None) ->
         return "dates"
     if _replaced(cached.units, asked.units):
         return "units"
-    if cached.negated != asked.negated and (edited is not None or _same_words(cached, asked)):
+    if cached.negated != asked.negated and edited is not None:
+        return "negation"
+    if cached.negations != asked.negations and _same_words(cached, asked):
         return "negation"
     if _replaced(set(map(stem, cached.names)), set(map(stem, asked.names))):
         return "names"

@@ -87,8 +87,13 @@ class Reading:
     dates: frozenset[str]
     units: frozenset[str]
     names: tuple[str, ...]
-    negated: bool
+    negations: int
     question: str
+
+    @property
+    def negated(self) -> bool:
+        """Whether anything in it is denied."""
+        return self.negations > 0
 
 
 def read(text: str) -> Reading:
@@ -105,7 +110,7 @@ def read(text: str) -> Reading:
         dates=frozenset(_DATES[word] for word in bare if word in _DATES),
         units=frozenset(stem(word) for word in bare if word in _UNITS),
         names=tuple(_names(found)),
-        negated=any(map(is_negation, words)),
+        negations=sum(map(is_negation, words)),
         question=_question(bare),
     )
 

@@ -30,6 +30,7 @@ from agentkit.memory.cache.reading import read
         ("negation", "How do I cook with salt?", "How do I cook without salt?"),
         ("negation", "Which cards work?", "Which cards don't work?"),
         ("negation", "Does it work abroad?", "Please tell me: does it not work abroad, thanks"),
+        ("negation", "If it isn't lost, is it here?", "Tell me: if it isn't lost, isn't it here"),
         ("negated", "Why can't I pay with it?", "What stops it from being accepted?"),
         ("opposite", "How do I enable alerts on it?", "How do I disable alerts on it?"),
         ("opposite", "Should I buy the shares?", "Should I sell the shares?"),
