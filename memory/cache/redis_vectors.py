@@ -135,9 +135,7 @@ class VectorSets:
             bad += [_element(each) for each in near if each not in there]
             near = [each for each in near if each in there]
         if bad:
-            self._warned.say(
-                f"{len(bad)} elements of the vector set of {partition} have no entry: removed"
-            )
+            self._warned.say(f"elements of the vector set of {partition} have no entry: removed")
             self._take_out(prefix, partition, bad)
         return sorted(near, key=lambda each: -each.cosine)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import random
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 import redis
 
 from agentkit.memory.cache import CacheError, CachePolicy, CacheRequest, ResponseCache
+from tests.budgets.redis_server import running_redis
 from tests.memory.conftest import WordVectors
 
 ASKED = CacheRequest(tenant="acme", exact="reset", text="reset the router password")
@@ -173,3 +177,34 @@ def test_an_entry_that_is_gone_is_a_miss_and_makes_room(
     assert cache.keep(ASKED, "hold it long", cost_nusd=9_000) is not None
     looked = [cache.look_up(LIKE) for _ in range(70)]  # vector sets are checked at times
     assert looked[-1] is not None and looked[-1].answer == "hold it long"
+
+
+def test_a_server_that_evicts_at_random_never_makes_an_answer_wrong() -> None:
+    options = ("--maxmemory", "4mb", "--maxmemory-policy", "allkeys-random")
+    words = ["".join(pair) for pair in product("abcdefg", "hijklm")]
+
+    def work(seed: int) -> int:
+        chance = random.Random(seed)
+        policy = CachePolicy(threshold=0.9, max_entries=2_000)
+        cache = ResponseCache(address, embedder=WordVectors(), policy=policy)
+        hits = 0
+        for turn in range(500):
+            text, tenant = " ".join(chance.sample(words, 2)), chance.choice(("acme", "zeta"))
+            request = CacheRequest(tenant=tenant, exact=f"{text}{turn % 2}", text=text)
+            hit = cache.look_up(request)
+            if hit is None:
+                cache.keep(request, f"{tenant}{text}" + " " * 2_000, cost_nusd=1, tags=("faq",))
+            else:
+                hits += 1
+                assert hit.answer.startswith(tenant)
+                assert hit.kind == "meaning" or hit.answer.strip() == f"{tenant}{text}"
+            if turn % 100 == 99:
+                cache.make_room()
+        cache.close()
+        return hits
+
+    with running_redis(*options) as server:
+        address = f"unix://{server.socket}"
+        with ThreadPoolExecutor(3) as pool:
+            assert sum(pool.map(work, range(3))) > 50
+        assert int(server.ask("INFO", "stats")["evicted_keys"]) > 0
