@@ -1,13 +1,14 @@
 """A client of the batch benchmark: adds its requests to a job and waits for their answers.
 
 It is killed at random and started again: `python -m benchmarks._batch_client LEDGER URL WIRE N`.
+With `shared` behind them, all requests begin with the same long system text.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
@@ -16,9 +17,11 @@ from pydantic import SecretStr
 
 from agentkit.batch import BatchJob, BatchPolicy
 from agentkit.budgets import Budget, Ledger
+from benchmarks._batch_shared import shared_system
 
 JOB = "killed"
 READY = "ready"
+_MOST_SHARING = 50
 QUICK = BatchPolicy(
     most_requests=250,
     usual_seconds=1.0,
@@ -44,8 +47,9 @@ def model_of(wire: str, url: str) -> BaseChatModel:
     )  # fmt: skip
 
 
-def job_of(ledger: str, url: str, wire: str) -> BatchJob:
+def job_of(ledger: str, url: str, wire: str, *, shared: bool = False) -> BatchJob:
     """The job, as every process of it opens it."""
+    policy = replace(QUICK, most_requests=_MOST_SHARING) if shared else QUICK
     return BatchJob(
         f"{JOB} {wire}",
         model=model_of(wire, url),
@@ -53,15 +57,16 @@ def job_of(ledger: str, url: str, wire: str) -> BatchJob:
         budget=Budget(usd="1000"),
         scope="bench",
         wait="20h",
-        policy=QUICK,
+        policy=policy,
+        system=shared_system() if shared else "",
     )
 
 
 def main() -> None:
     """Adds what is not there yet, a part at a time, and waits for the rest."""
     logging.disable(logging.WARNING)
-    ledger, url, wire, requests = sys.argv[1:]
-    job = job_of(ledger, url, wire)
+    ledger, url, wire, requests, *shared = sys.argv[1:]
+    job = job_of(ledger, url, wire, shared=bool(shared))
     print(READY, flush=True)
     known = sum(asdict(job.lane.progress(job.task.task_id)).values())
     for number in range(max(0, known - 1), int(requests)):

@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from agentkit.batch import BatchJob, BatchPolicy
 from agentkit.budgets import Ledger
 from agentkit.budgets.tokens import count_text
-from tests.wire import BatchRules, Reply, ScriptedProvider, WireRequest
+from benchmarks._batch_shared import checked, shared_system
+from tests.wire import BatchRules, ScriptedProvider
 from tests.wire.client import anthropic_client, openai_client
 
-_PREFIX_TOKENS = 4_200
-_RULE = "Rule {}: an order without a date or with a negative amount is sent back. "
-_ANSWER = "The order is fine; nothing has to be sent back. "
 _AT_ONCE = BatchRules(concurrent=True)
 _QUICK = BatchPolicy(poll_seconds=0.02, longest_poll_seconds=0.02)
 
@@ -57,7 +55,7 @@ def seeded_run(wire: str, requests: int) -> SeededRun:
     return SeededRun(
         wire=wire,
         requests=requests,
-        prefix_tokens=count_text(_system()),
+        prefix_tokens=count_text(shared_system()),
         seeds=told.seeds,
         read=seeded.read,
         seeds_nusd=told.spent_nusd,
@@ -70,13 +68,13 @@ def seeded_run(wire: str, requests: int) -> SeededRun:
 
 def _ended(wire: str, requests: int, *, seeds: bool) -> _Job:
     client = anthropic_client if wire == "anthropic" else openai_client
-    with ScriptedProvider(_checked, count=count_text, batches=_AT_ONCE) as provider:
+    with ScriptedProvider(checked, count=count_text, batches=_AT_ONCE) as provider:
         job = BatchJob(
             "checks",
             model=client(provider),
             ledger=Ledger(),
             scope="bench",
-            system=_system(),
+            system=shared_system(),
             policy=replace(_QUICK, seeds=seeds),
         )
         for number in range(requests):
@@ -85,16 +83,3 @@ def _ended(wire: str, requests: int, *, seeds: bool) -> _Job:
         records = provider.bill.records
         read = sum(bool(each.usage.cache_read_tokens) for each in records if each.custom_id)
         return _Job(job=job, read=read, cost_nusd=provider.bill.cost_nusd)
-
-
-def _checked(request: WireRequest) -> Reply:
-    return Reply(text="OK" if request.max_tokens == 1 else _ANSWER)
-
-
-def _system() -> str:
-    rules = ""
-    number = 0
-    while count_text(rules) < _PREFIX_TOKENS:
-        rules += "".join(_RULE.format(at) for at in range(number, number + 10))
-        number += 10
-    return rules

@@ -3,7 +3,8 @@
 `python benchmarks/batch.py --json`: 5,000 requests through loopback batch servers of both wire
 formats, the client killed by SIGKILL at random; the servers lose connections, refuse, fail single
 requests and expire. Then 200 agent tasks of 3 to 8 steps, live and as waves; such waves killed at
-random under the same trouble; and jobs whose requests share a prefix, seeded and not.
+random under the same trouble; and jobs whose requests share a prefix, seeded and not, one of them
+killed, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks._batch_books import Books, books_of
 from benchmarks._batch_client import job_of
+from benchmarks._batch_killed_seeds import KilledSeeds, killed_seeds
 from benchmarks._batch_killed_waves import KilledWaves, killed_waves
 from benchmarks._batch_kills import killed_until_done
 from benchmarks._batch_seeds import seeded_run
@@ -118,18 +120,31 @@ def main() -> int:
         ]
     wires = options.wire or ("openai", "anthropic")
     shared = [seeded_run(wire, requests) for wire in wires for requests in options.shared]
+    sharing: list[KilledSeeds] = []
+    if options.killed_sharing:
+        with tempfile.TemporaryDirectory() as folder:
+            sharing.append(
+                killed_seeds(
+                    requests=options.killed_sharing,
+                    kills=options.kills,
+                    seed=options.seed,
+                    folder=Path(folder),
+                    trouble=_TROUBLE,
+                )
+            )
     if options.json:
         told = {
             "killed": [asdict(run) | {"holds": run.holds} for run in runs],
             "waves": [asdict(run) for run in waves],
             "killed_waves": [asdict(run) | {"holds": run.holds} for run in killed],
             "shared_prefix": [asdict(run) for run in shared],
+            "killed_sharing": [asdict(run) | {"holds": run.holds} for run in sharing],
         }
         print(json.dumps(told))
     else:
-        for each in (*waves, *killed, *shared):
+        for each in (*waves, *killed, *shared, *sharing):
             _tell(asdict(each))
-    kept = all(run.holds for run in (*runs, *killed))
+    kept = all(run.holds for run in (*runs, *killed, *sharing))
     kept = kept and all(run.books_agree for run in shared)
     return 0 if kept and not any(_broken(run) for run in waves) else 1
 
@@ -156,6 +171,9 @@ def _options() -> argparse.Namespace:
         "--shared", type=int, nargs="*", default=[2, 4, 5, 10, 100, 1_000],
         help="requests of the jobs that share a prefix; none leaves them out",
     )  # fmt: skip
+    parser.add_argument(
+        "--killed-sharing", type=int, default=300, help="requests of the killed job that seeds"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--wire", action="append", choices=("openai", "anthropic"))
     parser.add_argument("--json", action="store_true")
