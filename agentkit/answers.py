@@ -112,26 +112,29 @@ class Answers:
             return await asyncio.to_thread(self._outcome, asked, begun, remake)
         return self._outcome(asked, begun, remake)
 
-    def keep(self, claim: Claim, asked: Asked, state: AgentState, result: TaskResult) -> None:
-        """Keep a result where that is safe; else tell the log why not."""
-        reason = self._kept(claim, asked, state, result)
-        if reason is not None:
-            _log.info("the answer of %s is not kept: %s", result.task_id, reason)
+    def keep(self, claim: Claim, asked: Asked, state: AgentState, result: TaskResult) -> bool:
+        """Keep a result where that is safe, else tell the log why not.
 
-    def _kept(
-        self, claim: Claim, asked: Asked, state: AgentState, result: TaskResult
-    ) -> str | None:
-        """Why a result is not kept, or None."""
+        False where no answer to such a request would be kept, so that nobody should wait for one.
+        """
         if not result.ok or result.reason is not None:
-            return result.reason or f"the task was {result.outcome}"
+            reason = result.reason or f"the task was {result.outcome}"
+            _log.info("the answer of %s is not kept: %s", result.task_id, reason)
+            return True
         refused = refusal(
             transcript(state),
             answer=result.answer,
             user=claim.request.user,
             lasting_tools=self._lasting,
         )
+        if refused is None:
+            refused = self._kept(claim, asked, result)
         if refused is not None:
-            return refused
+            _log.info("the answer of %s is not kept: %s", result.task_id, refused)
+        return refused is None
+
+    def _kept(self, claim: Claim, asked: Asked, result: TaskResult) -> str | None:
+        """Why the cache does not keep a result, or None."""
         try:
             entry_id = self._cache.keep(
                 claim.request,
@@ -141,7 +144,7 @@ class Answers:
             )
         except CacheError as error:
             _log.warning("an answer could not be kept: %s", error)
-            return str(error)
+            return "the cache failed"
         return None if entry_id is not None else "it is larger than the cache, or no text"
 
     async def off_loop(self, act: Callable[[], object]) -> None:
@@ -151,10 +154,10 @@ class Answers:
         else:
             act()
 
-    def give_up(self, claim: Claim) -> None:
-        """Let the next one try."""
+    def give_up(self, claim: Claim, *, refused: bool) -> None:
+        """Let the next one try, or all of them at once."""
         try:
-            self._cache.give_up(claim)
+            self._cache.give_up(claim, refused=refused)
         except CacheError as error:
             _log.warning("others wait for an answer until its claim is over: %s", error)
 
@@ -237,6 +240,7 @@ class Making:
     def __init__(self, answers: Answers, claim: Claim | None, asked: Asked) -> None:
         self._answers = answers
         self._claim = claim
+        self._refused = False
         self.asked = asked
 
     def __enter__(self) -> Making:
@@ -244,19 +248,20 @@ class Making:
 
     def __exit__(self, *_: object) -> None:
         if self._claim is not None:
-            self._answers.give_up(self._claim)
+            self._answers.give_up(self._claim, refused=self._refused)
 
     async def __aenter__(self) -> Making:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._claim is not None:
-            await self._answers.off_loop(partial(self._answers.give_up, self._claim))
+            give_up = partial(self._answers.give_up, self._claim, refused=self._refused)
+            await self._answers.off_loop(give_up)
 
     def keep(self, state: AgentState, result: TaskResult) -> None:
         """Keep the result where that is safe."""
         if self._claim is not None:
-            self._answers.keep(self._claim, self.asked, state, result)
+            self._refused = not self._answers.keep(self._claim, self.asked, state, result)
 
     async def akeep(self, state: AgentState, result: TaskResult) -> None:
         """As `keep`, on the event loop."""

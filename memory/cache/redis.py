@@ -29,6 +29,9 @@ _READ = (
     *("cost_nusd", "saved_nusd", "hits", "tags", "sources"),
 )
 
+_OPEN = b""
+"""Owns a claim that nobody waits for."""
+
 Script = Literal["put", "remove", "used"]
 
 
@@ -168,21 +171,25 @@ class RedisCacheStore:
                 sums = [total + int(value or 0) for total, value in zip(sums, row, strict=True)]
         return Totals(*sums)
 
-    def claim(self, key: str, owner: str, *, seconds: float) -> bool:
+    def claim(self, key: str, owner: str, *, seconds: float) -> bool | None:
         name = f"{_prefix(key)}:claim:{key}"
         with self._failing():
             if self._redis.set(name, owner, nx=True, px=max(1, int(seconds * 1000))):
                 return True
-            return bool(self._redis.get(name) == owner.encode())
+            now = self._redis.get(name)
+        return None if now == _OPEN else bool(now == owner.encode())
 
-    def give_up(self, key: str, owner: str) -> None:
+    def give_up(self, key: str, owner: str, *, open_seconds: float = 0.0) -> None:
         name = f"{_prefix(key)}:claim:{key}"
         with self._failing(), self._redis.pipeline() as pipe:
             pipe.watch(name)
             if pipe.get(name) != owner.encode():
                 return
             pipe.multi()
-            pipe.delete(name)
+            if open_seconds > 0:
+                pipe.set(name, _OPEN, px=max(1, int(open_seconds * 1000)))
+            else:
+                pipe.delete(name)
             try:
                 pipe.execute()
             except redis.WatchError:

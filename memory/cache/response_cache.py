@@ -32,6 +32,7 @@ _EVICTED_SHARE = 0.1
 _FIRST_POLL_SECONDS = 0.01
 _LONGEST_POLL_SECONDS = 0.1
 _THRESHOLD_SECONDS = 5.0
+_OPEN_SECONDS = 60.0
 
 Judge = Callable[[str, str], bool]
 
@@ -84,7 +85,8 @@ _DEFAULT_POLICY = CachePolicy()
 class Claim:
     """The right to make the answer of a request while others wait: end it with `give_up`.
 
-    `alone` says that the wait was over before anybody else had an answer.
+    `alone` says that nobody waits for it: the wait was over before anybody else had an answer, or
+    the last one's could not be kept.
     """
 
     request: CacheRequest
@@ -208,9 +210,13 @@ class ResponseCache:
             return Claim(request=request, owner=owner)
         return None
 
-    def give_up(self, claim: Claim) -> None:
-        """End a claim, whether its answer was kept or not: the next one may try."""
-        self.store.give_up(claim.request.key, claim.owner)
+    def give_up(self, claim: Claim, *, refused: bool = False) -> None:
+        """End a claim, whether its answer was kept or not: the next one may try.
+
+        `refused` says that such an answer is never kept: for a minute nobody waits for another's.
+        """
+        seconds = _OPEN_SECONDS if refused else 0.0
+        self.store.give_up(claim.request.key, claim.owner, open_seconds=seconds)
 
     def wrong(self, hit_id: str) -> float:
         """Report a wrong hit; returns the tenant's threshold from now on.
@@ -413,7 +419,10 @@ class _Waiting:
             hit = cache.look_up(request)
             if hit is not None:
                 return hit
-        if cache.store.claim(request.key, self._owner, seconds=cache.policy.claim_seconds):
+        claimed = cache.store.claim(request.key, self._owner, seconds=cache.policy.claim_seconds)
+        if claimed is None:
+            return Claim(request=request, owner=self._owner, alone=True)
+        if claimed:
             claim = Claim(request=request, owner=self._owner)
             if cache.store.exact(request.key) is None:
                 return claim

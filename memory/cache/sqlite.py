@@ -46,6 +46,10 @@ CREATE INDEX IF NOT EXISTS served_latest ON served (tenant, at);
 """
 
 
+_OPEN = ""
+"""Owns a claim that nobody waits for."""
+
+
 class SqliteCacheStore:
     """Implements CacheStore. `":memory:"` keeps everything in this process."""
 
@@ -169,17 +173,23 @@ class SqliteCacheStore:
             ).fetchone()
         return Totals(*row)
 
-    def claim(self, key: str, owner: str, *, seconds: float) -> bool:
+    def claim(self, key: str, owner: str, *, seconds: float) -> bool | None:
         now = self._clock()
         with self._file.write() as db:
             db.execute("DELETE FROM claims WHERE ends <= ?", (now,))
             db.execute("INSERT OR IGNORE INTO claims VALUES (?, ?, ?)", (key, owner, now + seconds))
             row = db.execute("SELECT owner FROM claims WHERE key = ?", (key,)).fetchone()
-        return bool(row[0] == owner)
+        return None if row[0] == _OPEN else bool(row[0] == owner)
 
-    def give_up(self, key: str, owner: str) -> None:
+    def give_up(self, key: str, owner: str, *, open_seconds: float = 0.0) -> None:
         with self._file.write() as db:
-            db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, owner))
+            if open_seconds > 0:
+                db.execute(
+                    "UPDATE claims SET owner = ?, ends = ? WHERE key = ? AND owner = ?",
+                    (_OPEN, self._clock() + open_seconds, key, owner),
+                )
+            else:
+                db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, owner))
 
     def report_wrong(self, hit_id: str) -> Served | None:
         with self._file.write() as db:

@@ -116,12 +116,15 @@ class CacheStore(Protocol):
         """Sums over all entries."""
         ...
 
-    def claim(self, key: str, owner: str, *, seconds: float) -> bool:
-        """Be the one who makes the answer of `key`, until `give_up` or for `seconds`."""
+    def claim(self, key: str, owner: str, *, seconds: float) -> bool | None:
+        """Be the one who makes the answer of `key`, until `give_up` or for `seconds`.
+
+        None where it is not worth waiting for: the last one who made it could not keep it.
+        """
         ...
 
-    def give_up(self, key: str, owner: str) -> None:
-        """End a claim; another owner's is left alone."""
+    def give_up(self, key: str, owner: str, *, open_seconds: float = 0.0) -> None:
+        """End a claim; another owner's is left alone. For `open_seconds` nobody has to wait."""
         ...
 
     def report_wrong(self, hit_id: str) -> Served | None:

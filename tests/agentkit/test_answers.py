@@ -6,11 +6,12 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from agentkit import Agent, Budget
@@ -111,6 +112,41 @@ def test_answers_that_rest_on_tools_are_not_kept_unless_they_last(
         assert (asking.run("What does it say?").cache_hit is not None) == hits
         assert ("is not kept: it rests on tools: look" in caplog.text) != hits
         caplog.clear()
+
+
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///cache.db"])
+async def test_nobody_waits_for_an_answer_that_is_never_kept(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One goes first; then all run at once, however many they are."""
+    monkeypatch.chdir(tmp_path)
+    lock, running, most = threading.Lock(), [0], [0]
+
+    def look(what: str) -> str:
+        """Look something up."""
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.3)
+        with lock:
+            running[0] -= 1
+        return what
+
+    def script(messages: Sequence[BaseMessage]) -> AIMessage:
+        said = messages[-1]
+        return AIMessage("it is there") if said.type == "tool" else call("look", what="it")
+
+    cache = ResponseCache(store)
+    asking = Agent([ScriptedModel(script=script)], [look], cache=cache)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: asking.run("What does it say?"), range(8)))
+    assert {result.answer for result in results} == {"it is there"}
+    assert most[0] > 2
+    most[0] = 0
+    results = await asyncio.gather(*(asking.arun("And what else?") for _ in range(8)))
+    assert {result.cache_hit for result in results} == {None}
+    assert most[0] > 2
+    cache.close()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,22 @@ def test_one_owner_has_a_claim_until_it_is_given_up(store: CacheStore) -> None:
     assert not store.claim(key, "two", seconds=60)
     store.give_up(key, "one")
     assert store.claim(key, "two", seconds=60)
+
+
+def test_nobody_waits_for_what_was_given_up_as_open(store: CacheStore) -> None:
+    key = entry("a").key
+    assert store.claim(key, "one", seconds=60)
+    store.give_up(key, "two", open_seconds=60)
+    assert store.claim(key, "two", seconds=60) is False
+    store.give_up(key, "one", open_seconds=0.2)
+    assert store.claim(key, "two", seconds=60) is None
+    assert store.claim(key, "one", seconds=60) is None
+    store.give_up(key, "two")
+    until = time.monotonic() + 10
+    while store.claim(key, "two", seconds=60) is None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert store.claim(key, "one", seconds=60) is False
 
 
 def test_a_wrong_hit_is_remembered_against_its_tenant(store: CacheStore) -> None:
