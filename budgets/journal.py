@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
@@ -90,6 +90,19 @@ class CallRecord:
         for name in ("tools_offered", "tools_called"):
             known[name] = tuple(data.get(name, ()))
         return cls(**known)
+
+
+def all_priced(calls: Iterable[CallRecord]) -> bool:
+    """Whether the price of every billed call is known.
+
+    A call whose process died was charged its worst case and has no price of its own: what the
+    task's other calls say holds for it, and alone it is known by having been charged anything.
+    """
+    billed = [call for call in calls if call.is_billed]
+    told = [call for call in billed if call.error != LOST_CALL]
+    if not told:
+        return all(call.cost_nusd for call in billed)
+    return all(call.cost_source != "unknown" for call in told)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord
+from agentkit.budgets.journal import CallRecord, EventRecord, TaskRecord, all_priced
 from agentkit.budgets.money import format_usd
 from agentkit.cli.screen import cell, console, one_line
 from agentkit.cli.summary import format_cost, format_count
@@ -132,7 +132,8 @@ def _tool_lines(calls: Sequence[CallRecord]) -> Iterator[str]:
 
 
 def _cost(call: CallRecord) -> str:
-    cost = "$?" if call.cost_source == "unknown" else format_usd(call.cost_nusd)
+    is_known = call.cost_source != "unknown" or all_priced([call])
+    cost = format_usd(call.cost_nusd) if is_known else "$?"
     return cost if call.confirmed else f"≤ {cost}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from agentkit.budgets.budget import Budget
-from agentkit.budgets.journal import CallRecord
+from agentkit.budgets.journal import CallRecord, all_priced
 from agentkit.budgets.money import format_usd, nusd_from_usd, plain_usd, usd_from_nusd
 from agentkit.budgets.usage import Usage
 from agentkit.result import TaskResult
@@ -60,8 +60,7 @@ def by_tier(records: Iterable[CallRecord]) -> list[dict[str, object]]:
 
 def format_cost(records: Sequence[CallRecord], cost_nusd: int) -> str:
     """A cost; `$?` where a model's price is unknown, for that is never 0."""
-    unknown = any(record.cost_source == "unknown" for record in records)
-    if not unknown:
+    if all_priced(records):
         return format_usd(cost_nusd)
     return f"{format_usd(cost_nusd)} + $?" if cost_nusd else "$? (price unknown)"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, cast
 
-from agentkit.budgets.journal import CallRecord, Outcome
+from agentkit.budgets.journal import CallRecord, Outcome, all_priced
 from agentkit.evals.grade import FailureKind, Grade, MadeCall, Sample
 
 _LONGEST_ANSWER = 20_000
@@ -90,7 +90,7 @@ def result_with(
         cost_nusd=cost_nusd,
         unconfirmed_nusd=sum(r.cost_nusd for r in records if not r.confirmed),
         judge_nusd=grade.cost_nusd,
-        unpriced=any(r.cost_source == "unknown" and r.is_billed for r in records),
+        unpriced=not all_priced(records),
         input_tokens=sum(r.usage.input_tokens for r in records),
         output_tokens=sum(r.usage.output_tokens for r in records),
         model_calls=sum(r.is_billed for r in records),

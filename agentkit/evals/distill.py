@@ -79,7 +79,10 @@ def distill(
         raise ConfigError(f"{taken[0]} is there already; name another folder, or say --force")
     tasks = store.tasks(limit=_MOST_TASKS, where=plan.where)
     if not tasks:
-        raise ConfigError("no recorded task is meant; `agentkit tasks` lists those that there are")
+        raise ConfigError(
+            "no recorded task is meant: those that a check resolved, unless --outcome names others "
+            "(evaluated ones are `answered`); `agentkit tasks` lists those that there are"
+        )
     left_out: Counter[LeftOut] = Counter()
     lines: dict[Part, list[str]] = {"train": [], "validation": []}
     seen: set[str] = set()
