@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from openai import OpenAI
 
 from agentkit.batch import Batch, BatchJob, BatchLane
+from agentkit.batch.accounts import connect
 from agentkit.batch.openai import OpenAIBatches
 from agentkit.budgets import Budget, Ledger
 from tests.agentkit.batch_world import CLIENTS, QUICK
 from tests.wire import BatchRules, ScriptedProvider, echo
 
-_LATE_SECONDS = 0.6
+_LATE_SECONDS = 1.5
 _POLICY = replace(QUICK, most_requests=5, late_seconds=0.2)
 _REQUESTS = 40
 _LATE = BatchRules(lose_late_rate=0.5, late_seconds=_LATE_SECONDS, seed=3)
@@ -32,7 +34,7 @@ def _job(provider: ScriptedProvider, ledger: Ledger, wire: str, **more: object) 
 
 
 def _settled(
-    lane: BatchLane, provider: ScriptedProvider, seconds: float = 3 * _LATE_SECONDS
+    lane: BatchLane, provider: ScriptedProvider, seconds: float = 2 * _LATE_SECONDS
 ) -> None:
     """Work the lane until what arrives late has arrived, and has ended."""
     until = time.monotonic() + seconds
@@ -63,7 +65,7 @@ def test_a_submission_that_was_taken_for_lost_is_void_at_openai() -> None:
     assert _billed_twice(ledger, job) == 0
 
 
-@pytest.mark.parametrize("work_seconds", [0.05, 2.0])
+@pytest.mark.parametrize("work_seconds", [0.05, 3.0])
 def test_one_that_openai_works_on_all_the_same_is_cancelled_and_charged(
     work_seconds: float,
 ) -> None:
@@ -111,7 +113,7 @@ def test_one_that_anthropic_had_for_lost_is_charged_when_its_custom_ids_are_know
 def test_what_arrives_before_late_seconds_is_sent_once_to_anthropic() -> None:
     ledger = Ledger()
     with ScriptedProvider(echo, batches=_LATE) as provider:
-        policy = replace(_POLICY, late_seconds=_LATE_SECONDS + 0.4)
+        policy = replace(_POLICY, late_seconds=_LATE_SECONDS + 1.0)
         job = _job(provider, ledger, "anthropic", policy=policy)
         result = job.run()
     assert provider.desk.dice.counts["lose_late"] > 2
@@ -131,6 +133,28 @@ def test_what_went_live_meanwhile_is_charged_for_both() -> None:
         _settled(job.lane, provider, rules.late_seconds)
     assert len(provider.bill.records) == 2 * _REQUESTS
     assert ledger.account("default").settled.nusd == provider.bill.cost_nusd
+
+
+def test_another_process_finds_and_charges_what_arrived_after_the_first_had_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"sqlite:///{tmp_path}/ledger.db"
+    with ScriptedProvider(echo, batches=_LATE) as provider:
+        first = Ledger(address)
+        job = _job(provider, first, "anthropic", policy=replace(_POLICY, most_requests=100))
+        job.run()
+        first.close()
+        lost = provider.desk.dice.counts["lose_late"]
+        time.sleep(_LATE_SECONDS)
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", provider.anthropic_url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
+        second = Ledger(address)
+        lane = BatchLane(second, policy=_POLICY)
+        connect(lane)
+        _settled(lane, provider)
+    assert lost and len(provider.bill.records) == (lost + 1) * _REQUESTS
+    assert second.account("default").settled.nusd == provider.bill.cost_nusd
+    second.close()
 
 
 class _Overtaken(OpenAIBatches):
