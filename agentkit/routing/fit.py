@@ -25,7 +25,7 @@ Parts = tuple[Part, ...]
 
 _OF_LENGTH = frozenset({"length", "sentences", "entropy", "clauses"})
 _STEPS = 32
-_TREES = 30
+_TREES = 60
 """Of each of the two outcomes."""
 _LEAST_LEAF = 50
 _FEATURES_A_SPLIT = 0.3
@@ -37,7 +37,7 @@ _NO_SPREAD = 1e-9
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Requests by their features, whether the cheap and the dear model did on each, and the group
-    that each belongs to: all groups count the same, however many rows they have."""
+    that each belongs to: all groups of 50 rows or more count the same, however many they have."""
 
     features: Sequence[Mapping[str, float]]
     cheap_ok: Sequence[bool]
@@ -82,14 +82,15 @@ def fit_difficulty(
     """
     problems = [is_problem(row) for row in examples.features]
     kinds = [[at for at, each in enumerate(problems) if each is kind] for kind in (False, True)]
-    if not all(_is_enough(examples, places) for places in kinds):
+    gains = examples.gains
+    if not all(_is_enough([gains[at] for at in places]) for places in kinds):
         return _fitted(examples, seed, trees, trained_on)
     other, own = (_fitted(examples.at(places), seed, trees, trained_on) for places in kinds)
     return replace(other, problems=own)
 
 
-def _is_enough(examples: Examples, places: Sequence[int]) -> bool:
-    return len(places) >= _LEAST_ROWS and len({examples.gains[at] for at in places}) > 1
+def _is_enough(gains: Sequence[int]) -> bool:
+    return len(gains) >= _LEAST_ROWS and len(set(gains)) > 1
 
 
 def _fitted(examples: Examples, seed: int, trees: int, trained_on: str) -> Difficulty:
@@ -268,9 +269,10 @@ def _tree(tree: Any, times: int) -> Tree:
 
 
 def _group_weights(groups: NDArray[np.str_]) -> Floats:
-    """Each group counts the same, however many rows it has."""
+    """Each group counts the same, however many rows it has; one of fewer rows than a leaf counts
+    by its rows, or strays that are a group of their own would outweigh hundreds of others."""
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    weights = 1.0 / counts[inverse]
+    weights = 1.0 / np.maximum(counts, _LEAST_LEAF)[inverse]
     return np.asarray(weights * len(weights) / weights.sum())
 
 

@@ -96,6 +96,21 @@ def test_many_rows_teach_a_forest_and_few_the_slopes_of_features() -> None:
     assert few.forest == Forest()
 
 
+def test_a_few_stray_rows_do_not_outweigh_a_group() -> None:
+    """60 rows, each a group of its own, say the contrary of 400 rows in eight groups."""
+    many = _examples(400, lambda at: int(at * 7 % 11 > 5))
+    stray = _examples(60, lambda at: int(at * 7 % 11 < 5))
+    fitted = fit_difficulty(
+        Examples(
+            features=[*many.features, *stray.features],
+            cheap_ok=[*many.cheap_ok, *stray.cheap_ok],
+            dear_ok=[*many.dear_ok, *stray.dear_ok],
+            groups=[*many.groups, *(f"stray {at}" for at in range(60))],
+        )
+    )
+    assert fitted.linear[fitted.features.index("noise")] > 0
+
+
 def test_a_forest_tells_what_only_the_dear_model_can() -> None:
     """Both models do on even rows, neither on the others but where the noise is high."""
     rows = [{"length": 1.0, "a": float(at % 2), "b": float(at * 7 % 10)} for at in range(3_000)]
