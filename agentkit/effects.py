@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -69,7 +70,11 @@ def drive(work: Work[Result]) -> Result:
 
 
 async def adrive(work: Work[Result]) -> Result:
-    """Carry out `work` on the running event loop."""
+    """Carry out `work` on the running event loop.
+
+    A cancellation that comes while a ledger verb is under way is raised once that has ended, at the
+    next effect that is none, or at the end of `work`: it is never lost.
+    """
     answer: Any = None
     error: BaseException | None = None
     cancelled: BaseException | None = None
@@ -77,14 +82,21 @@ async def adrive(work: Work[Result]) -> Result:
         try:
             effect = work.throw(error) if error is not None else work.send(answer)
         except StopIteration as end:
+            if cancelled is not None:
+                raise cancelled from None
             return end.value  # type: ignore[no-any-return]  # StopIteration carries no type
+        except Exception as failure:
+            if cancelled is not None:
+                raise cancelled from failure
+            raise
         answer = error = None
         if cancelled is not None and not isinstance(effect, Blocking):
             error, cancelled = cancelled, None
             continue
         try:
             if isinstance(effect, Blocking) and effect.off_loop:
-                answer, cancelled = await off_loop(effect.act)
+                answer, met = await off_loop(effect.act)
+                cancelled = cancelled or met
             else:
                 answer = await _aperform(effect)
         except BaseException as raised:  # noqa: BLE001  every failure, cancellation too, is settled in `work`
@@ -119,11 +131,20 @@ async def _aperform(effect: Effect) -> Any:
 async def off_loop(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     """Run a ledger verb to its end: a cancellation must not hide whether money is held.
 
-    What it returned, and the cancellation that came meanwhile.
+    What it returned, and the cancellation that came meanwhile, which is raised where it failed.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(act))
     try:
-        return await asyncio.shield(running), None
-    except asyncio.CancelledError as cancelled:
-        await asyncio.wait([running])
-        return running.result(), cancelled
+        # Not a task, which `asyncio.run` cancels when it ends.
+        running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, act)
+    except RuntimeError:  # the interpreter, or the loop's executor, takes no more work
+        return act(), None
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError as met:
+            cancelled = met
+    failure = running.exception()
+    if failure is not None:
+        raise failure if cancelled is None else cancelled from failure
+    return running.result(), cancelled

@@ -70,7 +70,11 @@ def metered_call(task: Task, call: Call) -> Work[tuple[Reply, CallRecord]]:
                 call.observer.begin_call(held)
             reply = yield effect
         except BaseException as error:  # the money is settled whatever happened, then it goes on
-            settle_failure(task, held, call, error, started=effect.started)
+            settle = partial(settle_failure, task, held, call, error, started=effect.started)
+            if isinstance(error, GeneratorExit):  # it was let go of, and may ask for nothing more
+                settle()
+                raise
+            yield Blocking(settle, blocking)
             if attempt >= call.attempts or not is_transient(error):
                 raise
             wait = _wait_seconds(attempt, error)
@@ -127,7 +131,12 @@ class StreamedCall:
         self._end(GeneratorExit())
 
     async def __aenter__(self) -> HeldCall:
-        return await adrive(self._reserve())
+        try:
+            return await adrive(self._reserve())
+        except BaseException as error:
+            if self._held is not None:  # cancelled while it was held: nothing has been sent
+                await adrive(self._ending(error, started=False))
+            raise
 
     def take(self, chunk: ChatGenerationChunk) -> None:
         """Note what a chunk reports."""
@@ -166,10 +175,11 @@ class StreamedCall:
             self._call.observer.begin_call(held)
         return held
 
-    def _ending(self, error: BaseException | None) -> Work[None]:
-        yield Blocking(partial(self._end, error), self._task.ledger.store.blocking)
+    def _ending(self, error: BaseException | None, *, started: bool = True) -> Work[None]:
+        end = partial(self._end, error, started=started)
+        yield Blocking(end, self._task.ledger.store.blocking)
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end(self, error: BaseException | None, *, started: bool = True) -> None:
         held, self._held = self._held, None
         if held is None:
             return
@@ -185,7 +195,7 @@ class StreamedCall:
                 held, status="cut", error="the stream carried no usage"
             )
         else:
-            settle_failure(self._task, held, self._call, error, started=True)
+            settle_failure(self._task, held, self._call, error, started=started)
             return
         if self._call.observer is not None:
             self._call.observer.end_call(record)
