@@ -12,7 +12,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from agentkit.answers import Answers, Asked, Making
+from agentkit.answers import Answers, Asked, Making, cache_of
 from agentkit.asking import Answer, answer_of, require_question
 from agentkit.batch.waiting import Duration, tagged
 from agentkit.budgets.budget import Budget
@@ -98,8 +98,8 @@ class Agent:
         force_durability: bool = False,
         provisioning: Provisioning | None = None,
         context: Context = DEFAULT_CONTEXT,
-        cache: ResponseCache | None = None,
-        tool_results: ResponseCache | None = None,
+        cache: str | ResponseCache | None = None,
+        tool_results: str | ResponseCache | None = None,
         pruning: Pruning | None = _DEFAULT_PRUNING,
         observations: ObservationStore | None = None,
     ) -> None:
@@ -110,8 +110,9 @@ class Agent:
         answers are judged by the chance that they are. Tools declared "write" or "spend" are
         neither offered nor run until `permissions` grants them. With `cache`, a task whose answer
         is known is not run again; `tool_results` keeps those of tools with `cache_seconds`, by
-        default in memory. What `pruning` leaves out of an observation is kept in `observations`,
-        by default beside the checkpoints' file, or in memory where there is none.
+        default in memory. Each may be an address; then `cache` knows the very same requests only.
+        What `pruning` leaves out of an observation is kept in `observations`, by default beside the
+        checkpoints' file, or in memory where there is none.
         """
         if not models:
             raise ConfigError("models=[] is empty; name at least one, like models=['local:pocket']")
@@ -138,7 +139,7 @@ class Agent:
             recall=None if self._observer is None else self._observer.recall,
             allotted_tokens=context.allocation.tools,
         )
-        self._tool_results = results_of(tool_results, self.catalogue)
+        self._tool_results = results_of(cache_of(tool_results), self.catalogue)
         self._check = check
         self._judging = judging_of(quality, cascade, check)
         self._routing = Routing(route, self.ledger, self.tiers)
@@ -168,7 +169,8 @@ class Agent:
         self._nodes = nodes_of(self)
         self.graph: Graph = build_graph(self._nodes, name=name, checkpointer=self._saver)
         self._graph: Any = self.graph  # its overloads are partly untyped
-        self._answers = None if cache is None else self._answers_of(cache)
+        kept = cache_of(cache)
+        self._answers = None if kept is None else self._answers_of(kept)
 
     def run(
         self,

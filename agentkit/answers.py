@@ -41,6 +41,11 @@ LASTING = "lasting"
 _DATED = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
 
 
+def cache_of(cache: str | ResponseCache | None) -> ResponseCache | None:
+    """A cache, or the one at an address. Raises CacheError where it cannot be opened."""
+    return ResponseCache(cache) if isinstance(cache, str) else cache
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
     """A task that is about to be run: what it asks, and for whom.

@@ -59,6 +59,16 @@ def test_a_repeated_request_costs_nothing_and_is_a_task_of_its_own() -> None:
     assert record is not None and record.scope == "acme/u2" and record.outcome == "answered"
 
 
+def test_a_cache_may_be_given_by_its_address(tmp_path: Path) -> None:
+    script, address = Counted(), f"sqlite:///{tmp_path}/answers.db"
+    model = ScriptedModel(script=script)
+    assert Agent([model], cache=address).run("What is the refund policy?").cache_hit is None
+    assert Agent([model], cache=address).run("What is the refund policy?").cache_hit
+    assert script.calls == 1
+    with pytest.raises(CacheError, match="mysql"):
+        Agent([model], cache="mysql://answers")
+
+
 def test_the_same_question_in_other_words_hits_with_the_shipped_embedding() -> None:
     script = Counted()
     cache = ResponseCache(embedder=StaticEmbedding.shipped())
