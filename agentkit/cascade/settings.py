@@ -65,6 +65,11 @@ class Cascade:
         given = self.calibration
         several = given.values() if isinstance(given, Mapping) else [given] if given else []
         for calibration in several:
+            if not _is_calibration(calibration):
+                raise ConfigError(
+                    f"calibration={str(calibration)[:60]!r} is no Calibration; a file of one is "
+                    "read by Calibration.read(path)"
+                )
             self._require_known(calibration)
 
     @property
@@ -99,12 +104,20 @@ def checked_quality(quality: float | None) -> float:
     """The share of right answers that is asked for; raises ConfigError outside 0.5 to 1."""
     if quality is None:
         return DEFAULT_QUALITY
-    if not _LEAST_QUALITY <= quality < 1:
+    if not _is_number(quality) or not _LEAST_QUALITY <= quality < 1:
         raise ConfigError(
-            f"quality={quality}; use the share of answers that have to be right, from "
+            f"quality={quality!r}; use the share of answers that have to be right, from "
             f"{_LEAST_QUALITY} to below 1, like 0.95"
         )
     return float(quality)
+
+
+def _is_calibration(value: object) -> bool:
+    return isinstance(value, Calibration)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def read_cascade(path: Path) -> Cascade:

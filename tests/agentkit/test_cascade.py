@@ -265,6 +265,16 @@ def test_a_quality_out_of_range_is_refused() -> None:
         agent(tier("cheap", "x"), tier("dear", "y"), quality=95)
 
 
+def test_what_is_no_number_and_no_calibration_is_told() -> None:
+    text: Any = "0.9"
+    with pytest.raises(ConfigError, match=r"quality='0\.9'; use the share of answers"):
+        agent(tier("cheap", "x"), tier("dear", "y"), quality=text)
+    for wrong in ("judge.json", {"local:pocket": "judge.json"}):
+        file: Any = wrong
+        with pytest.raises(ConfigError, match=r"'judge.json' is no Calibration; .*read\(path\)"):
+            Cascade(calibration=file)
+
+
 def test_more_quality_never_escalates_less() -> None:
     kept = tuple(Kept(threshold=q / 100 - 0.1, share=0.5, quality=q / 100) for q in range(90, 100))
     calibration = Calibration(intercept=0.0, weights={"sum_logprob": Weight(weight=1.0)}, kept=kept)
