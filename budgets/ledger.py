@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Literal, cast
 
 from agentkit.budgets.amount import (
@@ -416,8 +417,8 @@ class Ledger:
 
         For writes alone that announce nothing.
         """
-        if self._owing is None and isinstance(self.store, GroupsVerbs):
-            return self.store.together()
+        if self._owing is None and _groups_verbs(type(self.store)):
+            return cast(GroupsVerbs, self.store).together()
         return nullcontext()
 
     def add_event(self, event: EventRecord) -> None:
@@ -439,6 +440,12 @@ class Ledger:
 
     def _renew_sent(self, reservation_id: str, lease_seconds: float) -> bool:
         return self.renew(reservation_id, lease_seconds=lease_seconds)
+
+
+@cache
+def _groups_verbs(kind: type[Store]) -> bool:
+    """Asked twice a task, and a protocol answers slowly."""
+    return issubclass(kind, GroupsVerbs)
 
 
 def _lost_call(reservation_id: str, worst: Amount, task: TaskRecord) -> CallRecord:

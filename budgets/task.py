@@ -74,6 +74,8 @@ class Task:
         self.budget = budget
         self.path = path
         self._record = record
+        self._summed: tuple[TaskRecord | None, TaskRecord] = (None, record)
+        """The record with its sums, and what it was made of; None where a call has ended since."""
         self._chain = tuple(chain)
         self._limits = extended_limits(budget, record)
         self._seconds = extended_seconds(budget, record)
@@ -104,20 +106,30 @@ class Task:
         return self._record.scope
 
     @property
+    def tags(self) -> Mapping[str, str]:
+        """What the task was opened with, as reports group by it."""
+        return self._record.tags
+
+    @property
     def record(self) -> TaskRecord:
         """The task with its sums so far."""
         with self._lock:
-            calls = list(self._calls.values())
-        usage = Usage()
-        for call in calls:
-            usage = usage + call.usage
-        return replace(
-            self._record,
-            calls=sum(call.is_billed for call in calls),
-            usage=usage,
-            cost_nusd=sum(call.cost_nusd for call in calls),
-            unconfirmed_nusd=sum(call.cost_nusd for call in calls if not call.confirmed),
-        )
+            made_of, summed = self._summed
+            if made_of is self._record:
+                return summed
+            calls = self._calls.values()
+            usage = Usage()
+            for call in calls:
+                usage = usage + call.usage
+            summed = replace(
+                self._record,
+                calls=sum(call.is_billed for call in calls),
+                usage=usage,
+                cost_nusd=sum(call.cost_nusd for call in calls),
+                unconfirmed_nusd=sum(call.cost_nusd for call in calls if not call.confirmed),
+            )
+            self._summed = (self._record, summed)
+            return summed
 
     @property
     def calls(self) -> list[CallRecord]:
@@ -535,6 +547,7 @@ class Task:
         self.ledger.heartbeat.end(record.call_id)
         with self._lock:
             self._calls[record.call_id] = record
+            self._summed = (None, self._record)
 
     def _call_record(self, held: HeldCall, status: CallStatus, error: str | None) -> CallRecord:
         return held.record(

@@ -107,7 +107,7 @@ def queued(
         task.ledger.release(held.call_id)
         raise
     record = held.record(
-        task_id=task.task_id, scope=task.scope, tags=task.record.tags, status="ok", error=None
+        task_id=task.task_id, scope=task.scope, tags=task.tags, status="ok", error=None
     )
     item = BatchItem(
         item_id=item_id_of(task.task_id, name),

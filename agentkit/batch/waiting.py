@@ -75,7 +75,7 @@ def tagged(tags: Mapping[str, str] | None, wait: Duration | None) -> dict[str, s
 def deadline_of(task: Task) -> float | None:
     """When an answer must be there, by the task's clock; None for a call that cannot wait."""
     until = _until.get()
-    named = task.record.tags.get(WAIT_TAG, "")
+    named = task.tags.get(WAIT_TAG, "")
     if _DURATION.fullmatch(named.strip()):
         by_tag = task.record.started_at + seconds_of(named)
         until = by_tag if until is None else min(until, by_tag)
