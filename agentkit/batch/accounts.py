@@ -24,13 +24,18 @@ def connect(lane: BatchLane) -> None:
     doubted = (each for each in lane.store.batches(ENDED_BATCHES) if each.may_be_doubled(now))
     queues += [batch.queue for batch in doubted]
     for account in sorted({account_of(queue) for queue in queues}):
-        provider = _from_environment(account.partition("@")[0])
-        if provider.account != account:
-            raise ConfigError(
-                f"requests wait for {account}, and the environment leads to {provider.account}; "
-                "set OPENAI_BASE_URL or ANTHROPIC_BASE_URL, and the organization, as they were"
-            )
-        lane.add_provider(provider)
+        connect_to(lane, account)
+
+
+def connect_to(lane: BatchLane, account: str) -> None:
+    """Give `lane` a client for one account; raises as `connect` does."""
+    provider = _from_environment(account.partition("@")[0])
+    if provider.account != account:
+        raise ConfigError(
+            f"requests wait for {account}, and the environment leads to {provider.account}; "
+            "set OPENAI_BASE_URL or ANTHROPIC_BASE_URL, and the organization, as they were"
+        )
+    lane.add_provider(provider)
 
 
 def _from_environment(name: str) -> BatchProvider:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from agentkit.batch.accounts import connect
+from agentkit.batch.accounts import connect_to
 from agentkit.batch.item import OPEN_BATCHES, Batch
-from agentkit.batch.lane import BatchLane
+from agentkit.batch.lane import BatchLane, account_of
 from agentkit.errors import AgentError, ConfigError, ExtraMissing
 
 _MOST_BYTES = 64 * 1024
@@ -43,7 +43,7 @@ def take_webhook(
     if meant is None:
         return None
     if not lane.works_for(meant):
-        connect(lane)
+        connect_to(lane, account_of(meant.queue))
     return lane.look_now(meant.batch_id)
 
 

@@ -158,8 +158,8 @@ class RedisConnection:
     def _execute(self, *command: Argument) -> Any:
         """The answer of one command, over a connection that its client keeps.
 
-        To take one from the pool means a look at its socket, two locks and six counters: a fifth of
-        a trip, a third among threads. One that broke is noticed when it is used, and the command
+        To take one from the pool means a look at its socket, two locks and six counters: a seventh
+        of a trip, a third among threads. One that broke is noticed when it is used, and the command
         sent again, as by the pool.
         """
         if self.address.cluster:

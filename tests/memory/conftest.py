@@ -47,6 +47,15 @@ def cache_server() -> Iterator[str]:
         yield f"unix://{server.socket}"
 
 
+@pytest.fixture
+def client(cache_server: str) -> Iterator[Any]:
+    """A client of that server, which is empty."""
+    opened: Any = redis.Redis.from_url(cache_server)
+    opened.flushall()
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(params=STORES)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Where a store of each kind is, empty."""
@@ -55,11 +64,8 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     elif request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'cache.db'}"
     else:
-        found: str = request.getfixturevalue("cache_server")
-        client: Any = redis.Redis.from_url(found)
-        client.flushall()
-        client.close()
-        yield found
+        request.getfixturevalue("client")
+        yield request.getfixturevalue("cache_server")
 
 
 @pytest.fixture

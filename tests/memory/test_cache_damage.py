@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from agentkit.memory.cache import CacheError, CachePolicy, CacheRequest, ResponseCache
 from tests.budgets.redis_server import running_redis
@@ -22,14 +21,6 @@ from tests.memory.conftest import WordVectors
 
 ASKED = CacheRequest(tenant="acme", exact="reset", text="reset the router password")
 LIKE = CacheRequest(tenant="acme", exact="please", text="please reset the router password")
-
-
-@pytest.fixture
-def client(cache_server: str) -> Iterator[Any]:
-    opened: Any = redis.Redis.from_url(cache_server)
-    opened.flushall()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

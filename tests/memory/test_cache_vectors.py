@@ -42,15 +42,6 @@ def asked(text: str, *, tenant: str = "acme") -> CacheRequest:
 
 
 @pytest.fixture
-def client(cache_server: str) -> Iterator[Any]:
-    """An empty server of any version."""
-    opened: Any = redis.Redis.from_url(cache_server)
-    opened.flushall()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def server(cache_server: str, client: Any) -> str:
     """The address of an empty server that has vector sets."""
     try:
