@@ -23,7 +23,7 @@ from redis.exceptions import RedisError, WatchError
 
 from agentkit.batch.item import Batch, BatchItem, BatchState, ItemAnswer, ItemState, QueueSums
 from agentkit.budgets.errors import StoreError
-from agentkit.budgets.stores.redis_address import RedisAddress, read_address
+from agentkit.budgets.stores.redis_address import RedisAddress, close_client, read_address
 
 _PREFIX = "agentkit:{batch}:"
 _VERSION = f"{_PREFIX}version"
@@ -278,7 +278,7 @@ class RedisBatchStore:
         return len(ended)
 
     def close(self) -> None:
-        self._redis.close()
+        close_client(self._redis)
 
     def _read(self, item_ids: Sequence[str]) -> list[BatchItem]:
         with self._failing():

@@ -6,7 +6,7 @@ everything else with the original, which stays as it was.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 
@@ -15,14 +15,24 @@ def single_attempt(model: BaseChatModel) -> BaseChatModel:
     """`model`, or a copy of it whose client sends each request once."""
     if getattr(model, "max_retries", 0) == 0:
         return model
-    module = type(model).__module__
-    if module.startswith("langchain_openai"):
-        return _openai(model)
-    if module.startswith("langchain_anthropic"):
-        return _anthropic(model)
+    match sdk_of(model):
+        case "openai":
+            return _openai(model)
+        case "anthropic":
+            return _anthropic(model)
+        case _:
+            pass
     if "max_retries" in type(model).model_fields:
         return model.model_copy(update={"max_retries": 0})
     return model
+
+
+def sdk_of(model: BaseChatModel) -> Literal["openai", "anthropic", ""]:
+    """The SDK that a LangChain class asks, or a class made from one, such as ChatDeepSeek."""
+    packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    if "langchain_openai" in packages:
+        return "openai"
+    return "anthropic" if "langchain_anthropic" in packages else ""
 
 
 def _openai(model: BaseChatModel) -> BaseChatModel:

@@ -15,6 +15,7 @@ from agentkit.errors import ConfigError
 from agentkit.memory.tokens import MessageCounter
 from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
 from agentkit.models.later import way_of
+from agentkit.models.loop_clients import with_loop_clients
 from agentkit.models.provider import ProviderRules, pricing_name, rules_for
 from agentkit.models.single_attempt import single_attempt
 from agentkit.tools.provision.native import Way
@@ -96,7 +97,8 @@ class Tier:
 
 def tier_of(model: str | BaseChatModel, index: int) -> Tier:
     """The tier that a model string or object makes at place `index`."""
-    resolved = chat_model(model) if isinstance(model, str) else single_attempt(model)
+    made = chat_model(model) if isinstance(model, str) else single_attempt(model)
+    resolved = with_loop_clients(made)
     check_billing(
         {name: getattr(resolved, name, None) for name in ("n", "service_tier", "model_kwargs")}
     )

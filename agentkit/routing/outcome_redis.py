@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from redis.cluster import RedisCluster
 
-from agentkit.budgets.stores.redis_address import RedisAddress
+from agentkit.budgets.stores.redis_address import RedisAddress, close_client
 from agentkit.routing.outcome import MOST_KEPT, Outcome, RouteStoreError, readable
 
 _PREFIX = "agentkit:route:"
@@ -61,7 +61,7 @@ class RedisOutcomeStore:
         return gone
 
     def close(self) -> None:
-        self._redis.close()
+        close_client(self._redis)
 
     @contextmanager
     def _told(self) -> Generator[None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
+from redis.cluster import RedisCluster
 from redis.exceptions import ResponseError
 
 from agentkit.budgets.errors import StoreError
@@ -181,3 +182,13 @@ def _unreadable(what: str) -> StoreError:
         "new_orgs=create or refuse, after_restart=auto, trust or wait, wait_seconds=60 or "
         "cluster=yes if you like"
     )
+
+
+def close_client(client: Any) -> None:
+    """Close a client of a server or a cluster, and its connections, which a cluster's own `close`
+    leaves to its nodes' clients, and those to nobody."""
+    client.close()
+    if isinstance(client, RedisCluster):
+        client.disconnect_connection_pools()  # type: ignore[no-untyped-call]  # redis-py
+    else:
+        client.connection_pool.disconnect()

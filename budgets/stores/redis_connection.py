@@ -19,6 +19,7 @@ from agentkit.budgets.stores.redis_address import (
     CLOSED_AT_ONCE,
     RedisAddress,
     advice,
+    close_client,
     read_replicas,
     read_settings,
     refuse_former,
@@ -132,9 +133,7 @@ class RedisConnection:
         if not self._closed:
             self._closed = True
             self._own.clear()
-            self._client.close()
-            if not self.address.cluster:
-                self._client.connection_pool.disconnect()
+            close_client(self._client)
 
     def _ask(self, request: Commands) -> list[Any]:
         if not request.commands:

@@ -173,8 +173,10 @@ class _Overtaken(OpenAIBatches):
 
 def test_a_process_that_was_overtaken_while_it_uploaded_sends_nothing() -> None:
     ledger = Ledger()
-    with ScriptedProvider(echo) as provider:
-        client = OpenAI(base_url=f"{provider.anthropic_url}/v1", api_key="test", max_retries=0)
+    with (
+        ScriptedProvider(echo) as provider,
+        OpenAI(base_url=provider.openai_url, api_key="test", max_retries=0) as client,
+    ):
         overtaken = _Overtaken(client)
         policy = replace(_POLICY, claim_seconds=60.0, most_requests=100)
         lane = BatchLane(ledger, policy=policy, providers=[overtaken])

@@ -24,7 +24,6 @@ import pytest
 from agentkit import Agent, Budget, TextDelta, chat_model, metered
 from agentkit.budgets import Ledger
 from agentkit.budgets.task import Task
-from tests.agentkit.test_metered import close as close_client
 from tests.wire import Fault, Reply, ScriptedProvider
 
 Wire = Literal["openai", "anthropic"]
@@ -166,7 +165,6 @@ async def test_a_metered_astream_left_early(
     with ScriptedProvider(lambda _: _ENDLESS) as server, _settled(ledger, server):
         model = _client(wire, server)
         await aleave(metered(model, task).astream("hi"))
-        await close_client(model)
     assert [(call.status, call.confirmed) for call in task.calls] == [("cancelled", False)]
 
 
@@ -180,7 +178,6 @@ async def test_an_agents_astream_left_early(
         model = _client(wire, server)
         agent = Agent([model], budget=Budget(usd="1"), ledger=ledger)
         await aleave(agent.astream("hi", scope="acme"))
-        await close_client(model)
     (record,) = ledger.store.tasks()
     assert record.outcome == "cancelled"
     assert len(agent._tasks) == 0
@@ -212,7 +209,6 @@ async def test_a_call_that_is_given_up(how: str, what: str, wire: Wire) -> None:
         else:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(running, 0.1)
-        await close_client(model)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -224,9 +220,7 @@ def test_the_deadline_of_a_task_ends_a_call(is_async: bool, wire: Wire) -> None:
         agent = Agent([model], budget=budget, ledger=ledger)
 
         async def arun() -> Any:
-            result = await agent.arun("hi", scope="acme")
-            await close_client(model)
-            return result
+            return await agent.arun("hi", scope="acme")
 
         result = asyncio.run(arun()) if is_async else agent.run("hi", scope="acme")
         assert server.wait_idle(30)

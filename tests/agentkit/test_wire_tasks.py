@@ -73,7 +73,6 @@ async def test_arun_costs_what_the_server_bills(wire: WireName) -> None:
         assert {result.outcome for result in results} == {"answered"}
         total = sum((result.cost_usd for result in results), Decimal(0))
         assert total == Decimal(provider.bill.cost_nusd).scaleb(-9)
-        await close_async_client(agent.tiers[0].model)
 
 
 def test_a_streamed_task_is_settled_on_the_usage_chunk(wire: WireName) -> None:
@@ -159,15 +158,7 @@ async def _async_tasks(agent: Agent, number: int) -> list[TaskResult]:
             return await agent.arun(f"order {at}", scope="acme/support")
 
     results = await asyncio.gather(*(one(at) for at in range(number)))
-    await close_async_client(agent.tiers[0].model)
     return list(results)
-
-
-async def close_async_client(model: object) -> None:
-    """The client libraries leave their pooled connections open when the event loop ends."""
-    client = getattr(model, "root_async_client", None) or model.__dict__.get("_async_client")
-    if client is not None:
-        await client.close()
 
 
 @pytest.mark.usefixtures("no_waiting")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
 import time
@@ -17,21 +18,29 @@ from tests.budgets.redis_server import BINARY
 _SLOTS = ((0, 5460), (5461, 10922), (10923, 16383))
 
 
-def _free_port() -> int:
-    """A port whose cluster bus, 10,000 above it, is a port as well."""
-    while True:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
-            return port
+def free_port() -> int:
+    """A port that is free, as its cluster bus is, 10,000 above it.
+
+    Both lie under those that systems give to outgoing connections, one of which could otherwise
+    take it before the server does.
+    """
+    for _ in range(1_000):
+        port = random.randrange(10_000, 22_000)
+        with closing(socket.socket()) as one, closing(socket.socket()) as other:
+            try:
+                one.bind(("127.0.0.1", port))
+                other.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no port between 10,000 and 22,000 is free")
 
 
 class Cluster:
     """Three masters that share the slots."""
 
     def __init__(self, folder: Path) -> None:
-        self.ports = [_free_port() for _ in _SLOTS]
+        self.ports = [free_port() for _ in _SLOTS]
         self.processes: list[subprocess.Popen[bytes]] = []
         for port in self.ports:
             (folder / str(port)).mkdir()

@@ -45,7 +45,7 @@ class RedisServer:
             ],
             stdout=subprocess.DEVNULL,
         )
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while time.monotonic() < until:
             try:
                 self.ask("PING")
@@ -53,7 +53,7 @@ class RedisServer:
                 time.sleep(0.02)
             else:
                 return
-        raise RuntimeError("redis-server did not answer within ten seconds")
+        raise RuntimeError("redis-server did not answer within half a minute")
 
     def ask(self, *command: str) -> Any:
         """The answer of one command."""

@@ -57,6 +57,19 @@ def test_orgs_are_spread_and_each_is_atomic(cluster: Cluster) -> None:
     other.close()
 
 
+def test_a_closed_ledger_leaves_no_connection(cluster: Cluster) -> None:
+    def connected() -> int:
+        told = (cluster.ask(port, "INFO", "clients") for port in cluster.ports)
+        return sum(int(each["connected_clients"]) for each in told)
+
+    store = RedisStore(cluster.address)
+    orgs = [f"org{number}" for number in range(12)]  # on every node
+    store.ensure_scopes(orgs)
+    assert connected() > len(cluster.ports)
+    store.close()
+    cluster.wait_for(lambda: connected() == len(cluster.ports))  # ours that ask
+
+
 def test_settings_of_every_node_count(cluster: Cluster) -> None:
     cluster.ask(cluster.ports[2], "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     store = RedisStore(cluster.address.replace("durability=ignore", "durability=warn"))

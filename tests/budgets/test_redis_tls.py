@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import trustme
 
 from agentkit.budgets import Amount, Limits, Scope, StoreError, open_store
 from agentkit.budgets.stores.redis_async import AsyncRedisStore
+from tests.budgets.redis_cluster import free_port
 from tests.budgets.redis_server import BINARY, RedisServer
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="redis-server is not installed")
@@ -52,7 +52,7 @@ def tls() -> Iterator[TlsServer]:
         servers, ports = [], []
         for asks in ("no", "yes"):
             (folder / asks).mkdir()
-            ports.append(_free_port())
+            ports.append(free_port())
             servers.append(
                 RedisServer(
                     folder / asks,
@@ -147,10 +147,3 @@ def _spent(address: str) -> Amount:
         return store.account("acme").settled
     finally:
         store.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

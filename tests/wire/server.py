@@ -112,6 +112,11 @@ class ScriptedProvider:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def connections_made(self) -> int:
+        """Connections that were accepted so far."""
+        return self._server.connections_made
+
+    @property
     def refusals(self) -> Counter[int]:
         """Error responses so far, by status."""
         return Counter(self._exchange.refusals)
@@ -203,12 +208,14 @@ class _Server(ThreadingHTTPServer):
         self.errors: list[Exception] = []
         self._idle = threading.Condition()
         self._in_work = 0
+        self.connections_made = 0
         self._connections: set[socket.socket] = set()
         super().__init__(address, handler)
 
     def enter(self, connection: socket.socket) -> None:
         """Notes a new connection."""
         with self._idle:
+            self.connections_made += 1
             self._connections.add(connection)
 
     def leave(self, connection: socket.socket) -> None:
