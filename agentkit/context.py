@@ -18,6 +18,7 @@ from agentkit.memory.engine import ContextEngine
 from agentkit.memory.misses import Miss
 from agentkit.memory.repair import takes_empty_results
 from agentkit.memory.rewriting import NO_SAVINGS, Savings
+from agentkit.models.single_attempt import sdk_of
 from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
 
 _TOLD_FROM_CALL = 3
@@ -122,7 +123,7 @@ class TaskContext:
         key of their task. Where our breakpoints are set, no others are written.
         """
         rules = self.engine(tier).rules
-        ours = type(tier.model).__module__.startswith("langchain_openai")
+        ours = sdk_of(tier.model) == "openai"
         if not (ours and rules.takes_key and self.policy.caching):
             return {}
         found: dict[str, Any] = {"prompt_cache_key": self._cache_key(plan, tools, rules)}
@@ -169,10 +170,10 @@ def _leaves_marks(tier: Tier, plan: ContextPlan, mark: Mark, kwargs: Mapping[str
     """Whether a client takes our breakpoints, and its user has set none and no options."""
     model: Any = tier.model
     if mark == "cache_control":
-        ours = type(model).__module__.startswith("langchain_anthropic")
+        ours = sdk_of(model) == "anthropic"
         return ours and cache_write_asked(plan.messages, kwargs) == "none"
     return (
-        type(model).__module__.startswith("langchain_openai")
+        sdk_of(model) == "openai"
         and getattr(model, _OPTIONS, None) is None
         and _OPTIONS not in (getattr(model, "model_kwargs", None) or {})
         and not model._use_responses_api({})  # there a tool's output takes no block of text

@@ -15,9 +15,11 @@ from agentkit.budgets.journal import CallRecord, Lever, Purpose
 from agentkit.budgets.price import CacheWrite, Price
 from agentkit.budgets.task import Task
 from agentkit.effects import Reply
-from agentkit.errors import PromptTooLong
+from agentkit.errors import ConfigError, PromptTooLong
 from agentkit.memory.components import RequestParts, request_parts
-from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked, check_billing
+from agentkit.memory.tokens import media_of
+from agentkit.models.billing import check_billing, input_is_kept
+from agentkit.models.tier import Tier, ToolSchemas, cache_write_asked
 
 _ATTEMPTS = 4
 LEAST_OUTPUT_TOKENS = 64
@@ -90,20 +92,27 @@ def message_of(reply: Reply) -> AIMessage:
 
 
 def plan_of(task: Task, call: Call) -> CallPlan:
-    """The call as the ledger needs to know it. Raises PriceUnknown and PromptTooLong."""
+    """The call as the ledger needs to know it. Raises PriceUnknown and PromptTooLong, and
+    ConfigError for a file where the model's window is not known."""
     tier = call.tier
-    check_billing(call.kwargs)
+    check_billing({**call.kwargs, "tools": call.tools})
     price = _priced(task, tier)
     if price.state == "unknown" and task.budget.limits_money:
         raise PriceUnknown(model=tier.name, provider=tier.provider)
+    media = media_of(call.messages)
+    is_blind = not tier.is_local and (media.files or input_is_kept(call.kwargs))
     counted = call.input_tokens
-    if counted is None:
+    if is_blind:
+        counted = _window(tier)
+    elif counted is None:
         counted = tier.count(call.messages, call.tools)
     if tier.context_tokens is not None and counted > tier.context_tokens and not tier.is_local:
         raise PromptTooLong(
             model=tier.label, prompt_tokens=counted, window_tokens=tier.context_tokens
         )
-    bound = task.ledger.margins.bound(counted, model=tier.name, provider=tier.provider)
+    bound = counted
+    if not is_blind:
+        bound = task.ledger.margins.bound(counted, model=tier.name, provider=tier.provider)
     wanted = call.wanted_output_tokens or tier.output_tokens
     if tier.context_tokens is not None and tier.is_local:
         wanted = max(1, min(wanted, tier.context_tokens - counted))
@@ -126,7 +135,19 @@ def plan_of(task: Task, call: Call) -> CallPlan:
         dearest=None if dearest is None else _priced(task, dearest),
         spared=call.spared,
         lease_seconds=task.ledger.lease_seconds,
+        holds_media=is_blind or any(media),
     )
+
+
+def _window(tier: Tier) -> int:
+    """All that a request can hold, for one whose tokens nothing tells before."""
+    if tier.context_tokens is None:
+        raise ConfigError(
+            "nothing tells how many tokens a file (a PDF, sound, …) or an earlier response has, "
+            f"nor the window of {tier.label}: send the text itself, or give the model a profile "
+            "with max_input_tokens"
+        )
+    return tier.context_tokens
 
 
 def _priced(task: Task, tier: Tier) -> Price:

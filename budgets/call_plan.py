@@ -22,7 +22,8 @@ class CallPlan:
     `least_output_tokens`: then the call is denied. `dearest` is the price of the dearest tier that
     the call could have gone to, which says what routing saves; `spared` are the input tokens that
     each lever left out. `live` is the price at which a call that goes by batch would be billed at
-    once.
+    once. `holds_media` says that the input holds images or what cannot be counted, taken at the
+    most, so that nothing can be learned from it about text.
     """
 
     price: Price
@@ -42,6 +43,7 @@ class CallPlan:
     dearest: Price | None = None
     spared: Mapping[Lever, int] = field(default_factory=dict[Lever, int])
     live: Price | None = None
+    holds_media: bool = False
     lease_seconds: float = LEASE_SECONDS
     fingerprint: str = ""
 

@@ -49,13 +49,20 @@ class TokenMargins:
         return max(cold, learned) if samples < _WARM_AFTER else max(1.0, learned)
 
     def learn(
-        self, *, counted_tokens: int, reported_tokens: int, model: str, provider: str
+        self,
+        *,
+        counted_tokens: int,
+        reported_tokens: int,
+        model: str,
+        provider: str,
+        narrows: bool = True,
     ) -> None:
-        """Take in one report; short inputs, where fixed overhead rules, only ever widen."""
+        """Take in one report; short inputs, where fixed overhead rules, only ever widen, and so do
+        those that were counted at their most (`narrows` is False)."""
         if counted_tokens <= 0 or reported_tokens <= 0:
             return
         ratio = max(0, reported_tokens - _SLACK_TOKENS) / counted_tokens
         with self._lock:
             samples, largest = self._seen.get((model, provider), (0, 0.0))
-            counts = 1 if counted_tokens >= _SMALLEST_SAMPLE_TOKENS else 0
+            counts = int(narrows and counted_tokens >= _SMALLEST_SAMPLE_TOKENS)
             self._seen[(model, provider)] = (samples + counts, max(largest, ratio))

@@ -414,6 +414,7 @@ class Task:
             reported_tokens=usage.input_tokens,
             model=price.model,
             provider=price.provider,
+            narrows=not held.plan.holds_media,
         )
         return record
 

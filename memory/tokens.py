@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-_IMAGE_TOKENS = 2_000
-"""No provider bills an image higher (Anthropic about 1,600, OpenAI about 1,500; Nov. 2026)."""
+_IMAGE_TOKENS = 24_600
+"""The most that any provider counts one image of a model that is not known (November 2026)."""
+_FILE_KINDS = frozenset(
+    {"file", "input_file", "document", "audio", "input_audio", "video", "media", "text-plain"}
+    | {"container_upload"}
+)
 _TOOL_CALL_TOKENS = 12
+
+Block = Mapping[str, Any]
+
+
+class Media(NamedTuple):
+    """What a request holds beside text: images, whose most tokens are known, and files, whose are
+    not: a page of a PDF counts as text and as an image, and few bytes may be hundreds of pages."""
+
+    images: bool = False
+    files: bool = False
+
+
+def media_of(messages: Sequence[BaseMessage]) -> Media:
+    """What `messages` hold beside text, in any provider's or LangChain's shape."""
+    images = files = False
+    for message in messages:
+        if isinstance(message.content, list):
+            for block in _blocks(message.content):
+                images = images or _is_image(block)
+                files = files or _is_file(block)
+    return Media(images, files)
 
 
 class MessageCounter:
@@ -24,8 +49,11 @@ class MessageCounter:
         message_overhead: int = 4,
         request_overhead: int = 3,
         tools_overhead: int = 12,
+        image_tokens: Callable[[Block], int] = lambda _: _IMAGE_TOKENS,
     ) -> None:
+        """`image_tokens` gives the most tokens of an image's content block."""
         self._count_text = count_text
+        self._image_tokens = image_tokens
         self._message_overhead = message_overhead
         self._request_overhead = request_overhead
         self._tools_overhead = tools_overhead
@@ -85,10 +113,41 @@ class MessageCounter:
     def _block(self, block: str | dict[str, Any]) -> int:
         if isinstance(block, str):
             return self._count_text(block)
-        kind = str(block.get("type", ""))
-        if "image" in kind:
-            return _IMAGE_TOKENS
+        if _is_image(block):
+            return self._image_tokens(block)
+        if _is_file(block):  # nothing tells; `media_of` does that there is one
+            return 0
         text = block.get("text")
         if isinstance(text, str):
             return self._count_text(text) + 2
+        inner = _inner(block)
+        if inner:
+            rest = {name: value for name, value in block.items() if name != "content"}
+            return self._block(rest) + self._content(inner)
         return self._count_text(json.dumps(block, ensure_ascii=False, default=str))
+
+
+def _blocks(content: list[Any]) -> Iterator[Block]:
+    """The blocks of a content, and those within them."""
+    for block in content:
+        if isinstance(block, dict):
+            known = cast("Block", block)
+            yield known
+            yield from _blocks(_inner(known))
+
+
+def _inner(block: Block) -> list[Any]:
+    """What a block holds, as the result of a tool does."""
+    inner: list[Any] | None = block.get("content")
+    return inner if isinstance(inner, list) else []
+
+
+def _is_image(block: Block) -> bool:
+    return "image" in str(block.get("type", ""))
+
+
+def _is_file(block: Block) -> bool:
+    if str(block.get("type", "")) not in _FILE_KINDS or isinstance(block.get("text"), str):
+        return False
+    source: Any = block.get("source")  # Anthropic's documents may be plain text
+    return not (isinstance(source, dict) and cast("Block", source).get("type") == "text")

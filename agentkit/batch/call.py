@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
-from agentkit.batch.item import BatchItem
+from agentkit.batch.item import HOLDS_MEDIA, BatchItem
 from agentkit.batch.lane import BatchLane, lane_of, queue_name
 from agentkit.batch.provider import BatchProvider, BatchRefused, CannotBatch
 from agentkit.batch.providers import message_of
@@ -121,7 +121,7 @@ def queued(
         size_bytes=len(wire.body),
         worst=held.worst,
         max_output_tokens=held.max_output_tokens,
-        record=record.to_dict(),
+        record={**record.to_dict(), HOLDS_MEDIA: plan.holds_media},
         key=key,
         keeps_response=task.responses.are_kept,
     )

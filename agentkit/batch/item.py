@@ -20,6 +20,8 @@ _DOUBTED_SECONDS = 2 * 86_400.0
 """A day until the latest one has ended, and one more for whoever works the lane next."""
 OPEN_ITEMS: tuple[ItemState, ...] = ("queued", "sent")
 OPEN_BATCHES: tuple[BatchState, ...] = ("sealed", "submitted", "cancelling")
+HOLDS_MEDIA = "holds_media"
+"""In an item's record: its input was counted at its most, which tells nothing of text."""
 ENDED_BATCHES: tuple[BatchState, ...] = ("processed", "failed")
 
 

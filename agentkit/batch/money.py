@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from agentkit.batch.item import BatchItem
+from agentkit.batch.item import HOLDS_MEDIA, BatchItem
 from agentkit.budgets.amount import NOTHING, amount_of
 from agentkit.budgets.counterfactual import saved_by_prompt_cache
 from agentkit.budgets.errors import ReservationUnknown
@@ -139,6 +139,7 @@ def _answered(ledger: Ledger, item: BatchItem, message: AIMessage, usage: Usage)
         reported_tokens=usage.input_tokens,
         model=template.model,
         provider=template.provider,
+        narrows=not item.record.get(HOLDS_MEDIA),
     )
     saved: Mapping[Any, int] = {
         "batch": live.cost_nusd(usage) - cost,

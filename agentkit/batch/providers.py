@@ -6,6 +6,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
 from agentkit.batch.provider import BatchProvider
+from agentkit.models.single_attempt import sdk_of
 from agentkit.models.tier import Tier
 
 
@@ -22,12 +23,12 @@ def message_of(endpoint: str, payload: bytes, model: BaseChatModel | None = None
 
 def provider_of(tier: Tier) -> BatchProvider | None:
     """The batch API behind a tier; None where it has none that is known."""
-    module = type(tier.model).__module__
-    if module.startswith("langchain_openai") and tier.provider == "openai":
+    sdk = sdk_of(tier.model)
+    if sdk == "openai" and tier.provider == "openai":
         from agentkit.batch.openai import OpenAIBatches
 
         return OpenAIBatches.of(tier.model)
-    if module.startswith("langchain_anthropic") and tier.provider == "anthropic":
+    if sdk == "anthropic" and tier.provider == "anthropic":
         from agentkit.batch.anthropic import AnthropicBatches
 
         return AnthropicBatches.of(tier.model)

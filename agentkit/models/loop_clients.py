@@ -40,7 +40,7 @@ def with_loop_clients(model: BaseChatModel) -> BaseChatModel:
 
 def _openai(model: BaseChatModel) -> BaseChatModel:
     source: Any = model
-    root, proxy = source.root_async_client, source.openai_proxy
+    root, proxy = getattr(source, "root_async_client", None), source.openai_proxy
     if root is None or (source.http_async_client is not None and not proxy):
         return model
     from openai import DefaultAsyncHttpxClient
@@ -84,7 +84,8 @@ def _anthropic(model: BaseChatModel) -> BaseChatModel:
     from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
     from langchain_anthropic import ChatAnthropic
 
-    if vars(ChatAnthropic)["_async_client"] is not _inherited(model, "_async_client"):
+    built = vars(ChatAnthropic).get("_async_client")
+    if built is None or built is not _inherited(model, "_async_client"):
         return model  # of a cloud, with an SDK client of its own
     copy = model.model_copy()
     source: Any = copy

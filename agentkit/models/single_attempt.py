@@ -6,9 +6,12 @@ everything else with the original, which stays as it was.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
+
+Sdk = Literal["openai", "anthropic", ""]
 
 
 def single_attempt(model: BaseChatModel) -> BaseChatModel:
@@ -27,9 +30,14 @@ def single_attempt(model: BaseChatModel) -> BaseChatModel:
     return model
 
 
-def sdk_of(model: BaseChatModel) -> Literal["openai", "anthropic", ""]:
+def sdk_of(model: BaseChatModel) -> Sdk:
     """The SDK that a LangChain class asks, or a class made from one, such as ChatDeepSeek."""
-    packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    return _sdk_of(type(model))
+
+
+@cache
+def _sdk_of(kind: type[BaseChatModel]) -> Sdk:
+    packages = {each.__module__.partition(".")[0] for each in kind.__mro__}
     if "langchain_openai" in packages:
         return "openai"
     return "anthropic" if "langchain_anthropic" in packages else ""

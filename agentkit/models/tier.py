@@ -11,17 +11,21 @@ from langchain_core.messages import BaseMessage
 
 from agentkit.budgets.price import CacheWrite
 from agentkit.budgets.tokens import count_text, encoding_for_model
-from agentkit.errors import ConfigError
 from agentkit.memory.tokens import MessageCounter
+from agentkit.models.billing import check_billing
 from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
 from agentkit.models.later import way_of
 from agentkit.models.loop_clients import with_loop_clients
+from agentkit.models.media import image_tokens
 from agentkit.models.provider import ProviderRules, pricing_name, rules_for
 from agentkit.models.single_attempt import single_attempt
 from agentkit.tools.provision.native import Way
 
 DEFAULT_OUTPUT_TOKENS = 4096
 _REMEMBERED_OFFERS = 64
+_BILLED_BY = (
+    "n", "service_tier", "inference_geo", "mcp_servers", "model_kwargs", "extra_body",
+)  # fmt: skip
 
 ToolSchemas = Sequence[Mapping[str, Any]]
 
@@ -99,9 +103,7 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
     """The tier that a model string or object makes at place `index`."""
     made = chat_model(model) if isinstance(model, str) else single_attempt(model)
     resolved = with_loop_clients(made)
-    check_billing(
-        {name: getattr(resolved, name, None) for name in ("n", "service_tier", "model_kwargs")}
-    )
+    check_billing({name: getattr(resolved, name, None) for name in _BILLED_BY})
     params = resolved._get_ls_params()  # pyright: ignore[reportPrivateUsage]  # LangChain's own way to name a model
     provider = pricing_name(str(params.get("ls_provider") or "unknown"))
     name = str(params.get("ls_model_name") or getattr(resolved, "model_name", "") or provider)
@@ -120,25 +122,11 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
             message_overhead=rules.message_overhead_tokens,
             request_overhead=rules.request_overhead_tokens,
             tools_overhead=rules.tools_overhead_tokens,
+            image_tokens=image_tokens(provider, name).of,
         ),
         context_tokens=_context_tokens(resolved),
         way=way_of(resolved, name),
     )
-
-
-def check_billing(arguments: Mapping[str, Any]) -> None:
-    """Refuse what makes a request cost more than its reservation bounds. Raises ConfigError."""
-    arguments = {**arguments, **(arguments.get("model_kwargs") or {})}
-    n = arguments.get("n")
-    if isinstance(n, int) and n > 1:
-        raise ConfigError(
-            f"n={n} bills {n} answers of one request, which no reservation here bounds; "
-            "ask once each"
-        )
-    if arguments.get("service_tier") == "priority":
-        raise ConfigError(
-            'service_tier="priority" is billed above the prices that are known; leave it out'
-        )
 
 
 def cache_write_asked(messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> CacheWrite:
