@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import threading
 
-_COLD = {"anthropic": 1.5, "local": 1.0, "llama.cpp": 1.0}
-"""Before anything was seen: o200k undercounts Claude by 15-20 % up to 4.6 and 30-50 % from 4.7 on
-(measured in November 2026); llama.cpp counts exactly."""
-_COLD_OTHERS = 1.25
+from agentkit.budgets.tokens import has_encoding
+
+_OWN = 1.25
+"""Where the encoding is at hand, and only the wrapping of messages and tools is guessed."""
+_COLD = {"anthropic": 1.75, "local": 1.0, "llama.cpp": 1.0}
+"""o200k undercounts Claude by 15-20 % up to 4.6 and by 30-50 % from 4.7 on (measured in English in
+November 2026), and Claude 2 by 69 % in Dutch (`budgets.tokens.count_foreign`). llama.cpp counts
+exactly."""
+_COLD_OTHERS = 1.5
 _LIKELY = {"anthropic": 1.15}
 _WARM_AFTER = 3
 _SAFETY = 1.02
@@ -24,8 +29,9 @@ def likely_factor(provider: str) -> float:
 class TokenMargins:
     """A factor per model that turns a counted input into an upper bound.
 
-    It starts wide. Once three requests were reported it falls to the largest ratio seen plus 2 %,
-    and it never falls below what was seen.
+    It starts wide, and never falls below what was seen. Where the model's encoding is at hand it
+    falls, after three reports, to the largest ratio seen plus 2 %. Elsewhere it never falls: after
+    any number of requests in one language the next may be in another, which counts higher.
     """
 
     def __init__(self) -> None:
@@ -34,8 +40,7 @@ class TokenMargins:
 
     def bound(self, counted_tokens: int, *, model: str, provider: str) -> int:
         """Tokens that the provider will at most bill for an input counted as `counted_tokens`."""
-        cold = _COLD.get(provider, _COLD_OTHERS)
-        if cold == 1.0:
+        if _COLD.get(provider) == 1.0:
             return counted_tokens
         return (
             math.ceil(counted_tokens * self.factor(model=model, provider=provider)) + _SLACK_TOKENS
@@ -43,10 +48,11 @@ class TokenMargins:
 
     def factor(self, *, model: str, provider: str) -> float:
         """The factor in force for `model`."""
-        cold = _COLD.get(provider, _COLD_OTHERS)
         samples, largest = self._seen.get((model, provider), (0, 0.0))
         learned = largest * _SAFETY
-        return max(cold, learned) if samples < _WARM_AFTER else max(1.0, learned)
+        if has_encoding(model, provider):
+            return max(_OWN if samples < _WARM_AFTER else 1.0, learned)
+        return max(_COLD.get(provider, _COLD_OTHERS), learned)
 
     def learn(
         self,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from langchain_core.messages import BaseMessage
 
 from agentkit.budgets.price import Price, PriceBook
-from agentkit.budgets.tokens import count_text, encoding_for_model
+from agentkit.budgets.tokens import text_counter
 from agentkit.budgets.usage import Usage
 from agentkit.memory.breakpoints import Placement, marked
 from agentkit.memory.cache_rules import CacheRules, cache_rules
@@ -288,9 +288,8 @@ def engine_for(
     price: Price | None = None,
 ) -> ContextEngine:
     """An engine for `model` as the price book names it, with its cache rules and today's price."""
-    encoding = encoding_for_model(model)
     return ContextEngine(
-        counter=counter or MessageCounter(lambda text: count_text(text, encoding)),
+        counter=counter or MessageCounter(text_counter(model, provider)),
         policy=policy or Context(),
         rules=cache_rules(model, provider),
         price=price or PriceBook().price(model, provider),

@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
 from agentkit.budgets.price import CacheWrite
-from agentkit.budgets.tokens import count_text, encoding_for_model
+from agentkit.budgets.tokens import text_counter
 from agentkit.memory.tokens import MessageCounter
 from agentkit.models.billing import check_billing
 from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
@@ -118,7 +118,7 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
         timeout_seconds=_timeout_seconds(resolved),
         exact_count=getattr(resolved, "count_tokens", None),
         counter=MessageCounter(
-            _text_counter(name),
+            text_counter(name, provider),
             message_overhead=rules.message_overhead_tokens,
             request_overhead=rules.request_overhead_tokens,
             tools_overhead=rules.tools_overhead_tokens,
@@ -183,9 +183,3 @@ def _timeout_seconds(model: BaseChatModel) -> float:
         if isinstance(value, int | float) and value > 0:
             return float(value)
     return DEFAULT_TIMEOUT_SECONDS
-
-
-def _text_counter(model: str) -> Callable[[str], int]:
-    """Counts with the model's own encoding, which is loaded at the first count."""
-    encoding = encoding_for_model(model)
-    return lambda text: count_text(text, encoding)

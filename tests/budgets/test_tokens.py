@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import subprocess
 import sys
 import time
 import timeit
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -16,8 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.budgets import tokens
-from agentkit.budgets.tokens import EncodingName, count_text, encoding_for_model, load_encoding
+from agentkit.budgets.margin import TokenMargins
+from agentkit.budgets.tokens import (
+    EncodingName,
+    count_foreign,
+    count_text,
+    encoding_for_model,
+    has_encoding,
+    load_encoding,
+)
 
+TEXTS = Path(__file__).parents[2] / "benchmarks" / "foreign_texts.json"
 NAMES = get_args(EncodingName)
 # What tiktoken_ext.openai_public expects of the raw tables.
 EXPECTED = {
@@ -169,3 +180,40 @@ def test_counts_without_network_or_cache_in_a_new_process(tmp_path: object) -> N
     env = {"TIKTOKEN_CACHE_DIR": str(tmp_path), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert (done.stdout.strip(), done.returncode) == ("2", 0), done.stderr
+
+
+@pytest.mark.parametrize("text", json.loads(TEXTS.read_text(encoding="utf-8")).values())
+def test_other_makers_encodings_are_counted_no_lower_than_o200k(text: str) -> None:
+    counted, known = count_foreign(text), count_text(text)
+    assert counted >= known
+    assert (counted == known) == text.isascii()
+    assert counted <= len(text.encode()) + known  # no encoding of bytes needs more
+
+
+@pytest.mark.parametrize(
+    ("language", "theirs"),
+    [("tamil", 228), ("thai", 191), ("greek", 167), ("arabic", 109), ("russian", 83)],
+)
+def test_what_claude_2_counted_is_within_the_margin(language: str, theirs: int) -> None:
+    """`benchmarks/foreign_tokens.py` counted them."""
+    text = json.loads(TEXTS.read_text(encoding="utf-8"))[language]
+    bound = TokenMargins().bound(count_foreign(text), model="claude", provider="anthropic")
+    assert count_text(text) * 2 < theirs < bound < 3 * theirs
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "known"),
+    [
+        ("gpt-5-mini", "openai", True),
+        ("o3", "azure", True),
+        ("chatgpt-4o-latest", "openai", True),
+        ("ft:gpt-4o-mini:acme::x", "openai", True),
+        ("openai/gpt-oss-20b", "openai", True),
+        ("qwen3-32b", "openai", False),
+        ("olmo-2", "openai", False),
+        ("gptq-llama", "openai", False),
+        ("gpt-5-mini", "anthropic", False),
+    ],
+)
+def test_whose_encoding_is_at_hand(model: str, provider: str, known: bool) -> None:
+    assert has_encoding(model, provider) is known

@@ -22,6 +22,7 @@ from langchain_core.messages import (
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
+from agentkit.models.loop_clients import with_loop_clients
 from tests.wire import (
     BilledRequest,
     Reply,
@@ -92,13 +93,15 @@ def test_streamed_answer_is_billed_as_read(any_client: Client) -> None:
 
 async def test_async_answer_is_billed_as_read(any_client: Client) -> None:
     with ScriptedProvider(answer(TEXT)) as provider:
-        message = await any_client(provider).ainvoke("How is the weather?")
+        client = with_loop_clients(any_client(provider))
+        message = await client.ainvoke("How is the weather?")
         assert counts(message) == billed(provider.bill.records[0])
 
 
 async def test_async_stream_is_billed_as_read(any_client: Client) -> None:
     with ScriptedProvider(answer(TEXT)) as provider:
-        chunks = [chunk async for chunk in any_client(provider).astream("How is the weather?")]
+        client = with_loop_clients(any_client(provider))
+        chunks = [chunk async for chunk in client.astream("How is the weather?")]
         told = [counts(chunk) for chunk in chunks if counts_known(chunk)]
         assert tuple(map(sum, zip(*told, strict=True))) == billed(provider.bill.records[0])
 
