@@ -59,7 +59,8 @@ def plan_landing(task: Task, tier: Tier, system: str, request: str) -> LandingPl
         raise PriceUnknown(model=tier.name, provider=tier.provider)
     fixed = tier.count(landing_messages(system, request, ""), ())
     plan = LandingPlan(tier=tier, digest_tokens=0, output_tokens=0, worst=NOTHING)
-    for digest_tokens, output_tokens in _SIZES:
+    for digest_tokens, written_tokens in _SIZES:
+        output_tokens = tier.thinking_tokens + written_tokens
         counted = fixed + digest_tokens
         call = CallPlan(
             price=price,

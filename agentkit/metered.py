@@ -31,6 +31,7 @@ from agentkit.budgets.task import Task
 from agentkit.effects import Reply, adrive, drive
 from agentkit.metering import StreamedCall, metered_call
 from agentkit.model_call import Call
+from agentkit.models.beside import OUTPUT_LIMITS, output_limit
 from agentkit.models.tier import Tier, tier_of
 from agentkit.telemetry.budget import tell_current_span
 from agentkit.telemetry.calls import CallSpans
@@ -166,7 +167,7 @@ class MeteredChatModel(BaseChatModel):
             yield _whole(known)
             return
         with streamed as held:
-            arguments = self._stream_arguments(task, held, kwargs)
+            arguments = self._arguments(task, held, task.seconds_left(), kwargs)
             chunks = self.tier.model._stream(messages, stop=stop, **arguments)
             try:
                 for chunk in chunks:
@@ -194,7 +195,7 @@ class MeteredChatModel(BaseChatModel):
             yield _whole(known)
             return
         async with streamed as held:
-            arguments = self._stream_arguments(task, held, kwargs)
+            arguments = self._arguments(task, held, task.seconds_left(), kwargs)
             chunks = self.tier.model._astream(messages, stop=stop, **arguments)
             try:
                 async for chunk in chunks:
@@ -213,7 +214,6 @@ class MeteredChatModel(BaseChatModel):
         send: Callable[[HeldCall, float | None], Any] | None = None,
         asend: Callable[[HeldCall, float | None], Any] | None = None,
     ) -> Call:
-        wanted = kwargs.get(self.tier.rules.output_limit)
         return Call(
             tier=self.tier,
             messages=messages,
@@ -223,7 +223,7 @@ class MeteredChatModel(BaseChatModel):
             asend=asend or _unused,
             purpose="metered",
             observer=spans,
-            wanted_output_tokens=wanted if isinstance(wanted, int) else None,
+            wanted_output_tokens=output_limit(kwargs),
         )
 
     def _payer(self) -> Task | None:
@@ -242,13 +242,9 @@ class MeteredChatModel(BaseChatModel):
         self, task: Task, held: HeldCall, seconds: float | None, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
         own = self.tier.call_arguments(held.max_output_tokens, seconds, task.task_id)
-        return {**kwargs, **own}
-
-    def _stream_arguments(
-        self, task: Task, held: HeldCall, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
-        arguments = self._arguments(task, held, task.seconds_left(), kwargs)
-        return {**arguments, **dict(self.tier.rules.stream_arguments)}
+        ours = ("stream_usage", *OUTPUT_LIMITS)
+        told = {name: value for name, value in kwargs.items() if name not in ours}
+        return {**told, **own}
 
 
 def _result(reply: Reply) -> ChatResult:

@@ -95,7 +95,7 @@ def plan_of(task: Task, call: Call) -> CallPlan:
     """The call as the ledger needs to know it. Raises PriceUnknown and PromptTooLong, and
     ConfigError for a file where the model's window is not known."""
     tier = call.tier
-    check_billing({**call.kwargs, "tools": call.tools})
+    check_billing({**call.kwargs, "tools": call.tools}, model=tier.name)
     price = _priced(task, tier)
     if price.state == "unknown" and task.budget.limits_money:
         raise PriceUnknown(model=tier.name, provider=tier.provider)
@@ -106,6 +106,8 @@ def plan_of(task: Task, call: Call) -> CallPlan:
         counted = _window(tier)
     elif counted is None:
         counted = tier.count(call.messages, call.tools)
+    beside = 0 if is_blind else tier.count_beside(call.kwargs)
+    counted += beside
     if tier.context_tokens is not None and counted > tier.context_tokens and not tier.is_local:
         raise PromptTooLong(
             model=tier.label, prompt_tokens=counted, window_tokens=tier.context_tokens
@@ -113,7 +115,7 @@ def plan_of(task: Task, call: Call) -> CallPlan:
     bound = counted
     if not is_blind:
         bound = task.ledger.margins.bound(counted, model=tier.name, provider=tier.provider)
-    wanted = call.wanted_output_tokens or tier.output_tokens
+    wanted, thinking = tier.answer_tokens(call.wanted_output_tokens, call.kwargs)
     if tier.context_tokens is not None and tier.is_local:
         wanted = max(1, min(wanted, tier.context_tokens - counted))
     parts = call.parts or request_parts(call.messages, call.tools, tier.counter)
@@ -123,7 +125,7 @@ def plan_of(task: Task, call: Call) -> CallPlan:
         counted_input_tokens=counted,
         input_tokens=bound,
         wanted_output_tokens=wanted,
-        least_output_tokens=min(wanted, LEAST_OUTPUT_TOKENS),
+        least_output_tokens=min(wanted, thinking + LEAST_OUTPUT_TOKENS),
         cache_write=_longest_write(call),
         purpose=call.purpose,
         step=call.step,
@@ -135,7 +137,7 @@ def plan_of(task: Task, call: Call) -> CallPlan:
         dearest=None if dearest is None else _priced(task, dearest),
         spared=call.spared,
         lease_seconds=task.ledger.lease_seconds,
-        holds_media=is_blind or any(media),
+        holds_media=is_blind or any(media) or beside > 0,
     )
 
 
@@ -155,7 +157,7 @@ def _priced(task: Task, tier: Tier) -> Price:
 
 
 def _longest_write(call: Call) -> CacheWrite:
-    asked = (call.cache_write, cache_write_asked(call.messages, call.kwargs))
+    asked = (call.cache_write, call.tier.cache_write, cache_write_asked(call.messages, call.kwargs))
     if "1h" in asked:
         return "1h"
     return "5m" if "5m" in asked else "none"

@@ -22,8 +22,8 @@ class CallPlan:
     `least_output_tokens`: then the call is denied. `dearest` is the price of the dearest tier that
     the call could have gone to, which says what routing saves; `spared` are the input tokens that
     each lever left out. `live` is the price at which a call that goes by batch would be billed at
-    once. `holds_media` says that the input holds images or what cannot be counted, taken at the
-    most, so that nothing can be learned from it about text.
+    once. `holds_media` says that the input holds images, schemas or what cannot be counted, taken
+    at the most, so that nothing can be learned from it about text.
     """
 
     price: Price

@@ -24,13 +24,12 @@ class ProviderRules:
     request_overhead_tokens: int = 3
     tools_overhead_tokens: int = 12
     timeout_argument: str | None = None
-    stream_arguments: tuple[tuple[str, bool], ...] = ()
 
 
 _DEFAULT = ProviderRules()
 _RULES = {
-    "openai": ProviderRules(timeout_argument="timeout", stream_arguments=(("stream_usage", True),)),
-    "azure": ProviderRules(timeout_argument="timeout", stream_arguments=(("stream_usage", True),)),
+    "openai": ProviderRules(timeout_argument="timeout"),
+    "azure": ProviderRules(timeout_argument="timeout"),
     "anthropic": ProviderRules(tools_overhead_tokens=400, timeout_argument="timeout"),
     "google_genai": ProviderRules(output_limit="max_output_tokens"),
     "google_vertexai": ProviderRules(output_limit="max_output_tokens"),

@@ -1,4 +1,4 @@
-"""A user's own model object with its SDK's hidden retries taken off.
+"""A user's own model object with its SDK's hidden retries taken off, and its usage told in streams.
 
 An SDK that retries on its own sends requests that nobody reserved. The copies made here share
 everything else with the original, which stays as it was.
@@ -28,6 +28,17 @@ def single_attempt(model: BaseChatModel) -> BaseChatModel:
     if "max_retries" in type(model).model_fields:
         return model.model_copy(update={"max_retries": 0})
     return model
+
+
+def with_stream_usage(model: BaseChatModel) -> BaseChatModel:
+    """`model`, or a copy of it that asks for its usage where it streams.
+
+    Without it a stream is charged at its worst case. It is told to the model, not to the call: the
+    Responses API of OpenAI always tells, and knows no argument for it.
+    """
+    if "stream_usage" not in type(model).model_fields or getattr(model, "stream_usage", True):
+        return model
+    return model.model_copy(update={"stream_usage": True})
 
 
 def sdk_of(model: BaseChatModel) -> Sdk:

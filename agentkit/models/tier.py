@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -12,28 +12,38 @@ from langchain_core.messages import BaseMessage
 from agentkit.budgets.price import CacheWrite
 from agentkit.budgets.tokens import text_counter
 from agentkit.memory.tokens import MessageCounter
+from agentkit.models.beside import (
+    OUTPUT_LIMITS,
+    marks_within,
+    output_limit,
+    text_beside,
+    thinking_tokens,
+)
 from agentkit.models.billing import check_billing
 from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
 from agentkit.models.later import way_of
 from agentkit.models.loop_clients import with_loop_clients
 from agentkit.models.media import image_tokens
 from agentkit.models.provider import ProviderRules, pricing_name, rules_for
-from agentkit.models.single_attempt import single_attempt
+from agentkit.models.single_attempt import single_attempt, with_stream_usage
 from agentkit.tools.provision.native import Way
 
 DEFAULT_OUTPUT_TOKENS = 4096
 _REMEMBERED_OFFERS = 64
-_BILLED_BY = (
-    "n", "service_tier", "inference_geo", "mcp_servers", "model_kwargs", "extra_body",
+_SETTINGS = (
+    "n", "service_tier", "speed", "inference_geo", "mcp_servers", "context_management", "thinking",
+    "output_config", "model_kwargs", "extra_body",
 )  # fmt: skip
+"""What a model of LangChain's may hold that every request of it says."""
 
 ToolSchemas = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tier:
-    """One entry of `models=[...]`. `output_tokens` is the most asked for in one call, `way` how the
-    model is told of tools that come later."""
+    """One entry of `models=[...]`. `output_tokens` is the most asked for in one call, of which
+    `thinking_tokens` are set apart; `way` is how the model is told of tools that come later,
+    `cache_write` what marks in the model's own settings ask for."""
 
     index: int
     model: BaseChatModel
@@ -46,6 +56,8 @@ class Tier:
     counter: MessageCounter
     context_tokens: int | None = None
     way: Way = "described"
+    thinking_tokens: int = 0
+    cache_write: CacheWrite = "none"
     bound: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -98,16 +110,32 @@ class Tier:
             return self.exact_count(messages, tools)
         return self.counter.request(messages, tools)
 
+    def count_beside(self, arguments: Mapping[str, Any]) -> int:
+        """Input tokens that the arguments of a call hold beside its messages and tools."""
+        text = "" if self.is_local else text_beside(arguments, self.provider)
+        return self.counter.text(text) if text else 0
+
+    def answer_tokens(self, wanted: int | None, arguments: Mapping[str, Any]) -> tuple[int, int]:
+        """The limit of an answer where `wanted` are asked for, and what of it is for thinking.
+
+        Thinking comes on top of a limit that leaves no room for it, which the provider refuses.
+        """
+        wanted = wanted or self.output_tokens
+        thinking = thinking_tokens(arguments) or self.thinking_tokens
+        return (wanted + thinking if wanted <= thinking else wanted), thinking
+
 
 def tier_of(model: str | BaseChatModel, index: int) -> Tier:
     """The tier that a model string or object makes at place `index`."""
     made = chat_model(model) if isinstance(model, str) else single_attempt(model)
-    resolved = with_loop_clients(made)
-    check_billing({name: getattr(resolved, name, None) for name in _BILLED_BY})
+    resolved = with_loop_clients(with_stream_usage(made))
+    settings = {name: getattr(resolved, name, None) for name in _SETTINGS}
     params = resolved._get_ls_params()  # pyright: ignore[reportPrivateUsage]  # LangChain's own way to name a model
     provider = pricing_name(str(params.get("ls_provider") or "unknown"))
     name = str(params.get("ls_model_name") or getattr(resolved, "model_name", "") or provider)
+    check_billing(settings, model=name)
     rules = rules_for(provider)
+    count, beside = text_counter(name, provider), text_beside(settings, provider)
     return Tier(
         index=index,
         model=resolved,
@@ -118,29 +146,23 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
         timeout_seconds=_timeout_seconds(resolved),
         exact_count=getattr(resolved, "count_tokens", None),
         counter=MessageCounter(
-            text_counter(name, provider),
+            count,
             message_overhead=rules.message_overhead_tokens,
-            request_overhead=rules.request_overhead_tokens,
+            request_overhead=rules.request_overhead_tokens + (count(beside) if beside else 0),
             tools_overhead=rules.tools_overhead_tokens,
             image_tokens=image_tokens(provider, name).of,
         ),
         context_tokens=_context_tokens(resolved),
         way=way_of(resolved, name),
+        thinking_tokens=thinking_tokens(settings),
+        cache_write=cache_write_asked((), settings),
     )
 
 
 def cache_write_asked(messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> CacheWrite:
     """The longest-lived prompt-cache write that a request's `cache_control` marks ask for."""
-    blocks: list[Any] = [kwargs, *(kwargs.get("tools") or ())]
-    for message in messages:
-        if isinstance(message.content, list):
-            blocks += message.content
-    marks: list[Any] = [
-        cast("dict[str, Any]", block).get("cache_control")
-        for block in blocks
-        if isinstance(block, dict)
-    ]
-    lifetimes = [cast("dict[str, Any]", m).get("ttl") for m in marks if isinstance(m, dict)]
+    told = [dict(kwargs), *(message.content for message in messages)]
+    lifetimes = [mark.get("ttl") for mark in marks_within(told)]
     if "1h" in lifetimes:
         return "1h"
     return "5m" if lifetimes else "none"
@@ -156,13 +178,16 @@ def _bound_arguments(model: BaseChatModel, tools: ToolSchemas, **choice: str) ->
 
 
 def _output_tokens(model: BaseChatModel) -> int:
-    """What the user set on the model, or 4,096: a class's own default is the model's very most."""
+    """What the user set on the model, or 4,096 and what is for thinking: a class's own default is
+    the model's very most."""
     most = _profile(model, "max_output_tokens")
-    for name in ("max_tokens", "max_output_tokens", "num_predict"):
-        value = getattr(model, name, None)
-        if isinstance(value, int) and value > 0 and value != most:
-            return value
-    return DEFAULT_OUTPUT_TOKENS if most is None else min(most, DEFAULT_OUTPUT_TOKENS)
+    own = {name: getattr(model, name, None) for name in OUTPUT_LIMITS}
+    limit = output_limit({name: value for name, value in own.items() if value != most})
+    limit = limit or output_limit(getattr(model, "model_kwargs", None) or {})
+    if limit is not None:
+        return limit
+    usual = DEFAULT_OUTPUT_TOKENS + thinking_tokens({"thinking": getattr(model, "thinking", None)})
+    return usual if most is None else min(most, usual)
 
 
 def _context_tokens(model: BaseChatModel) -> int | None:

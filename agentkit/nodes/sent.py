@@ -134,11 +134,10 @@ def senders(
     answer of a hosted model is read as it is written.
     """
     reads = (cut_babble or run.streams) and not tier.is_local
-    more = dict(tier.rules.stream_arguments) if reads else {}
 
     def arguments(held: HeldCall, seconds: float | None) -> dict[str, Any]:
         own = tier.call_arguments(held.max_output_tokens, seconds, conversation)
-        return {**kwargs, **own, **more}
+        return {**kwargs, **own}
 
     def send(held: HeldCall, seconds: float | None) -> Reply:
         if judge is not None:

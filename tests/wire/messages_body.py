@@ -14,6 +14,7 @@ from tests.wire.script import Json, Role, WireMessage, WireRequest, WireTool, Wi
 from tests.wire.tokens import canonical
 
 MOST_BREAKPOINTS = 4
+LEAST_THINKING_TOKENS = 1024
 _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "any": "required"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -46,7 +47,7 @@ def read_request(body: Json, model: WireModel, path: str, counting: bool = False
     messages = _normal_messages(body, turns)
     _check_breakpoints(body)
     choice = read.optional_mapping(body, "tool_choice")
-    thinking = read.optional_mapping(body, "thinking").get("type", "disabled")
+    thinking = _read_thinking(body, limit, choice)
     return WireRequest(
         protocol="anthropic",
         path=path,
@@ -58,7 +59,7 @@ def read_request(body: Json, model: WireModel, path: str, counting: bool = False
         parallel_tool_calls=not read.flag(choice, "disable_parallel_tool_use"),
         max_tokens=limit,
         stream=read.flag(body, "stream"),
-        thinking=thinking != "disabled",
+        thinking=thinking,
         task=_task(body),
         body=body,
     )
@@ -87,6 +88,23 @@ def _read_limit(body: Json, model: WireModel) -> int:
             f"number of output tokens for {model.snapshot}"
         )
     return limit
+
+
+def _read_thinking(body: Json, limit: int | None, choice: Json) -> bool:
+    """Whether the model thinks; what is set apart for it must leave room for the answer."""
+    thinking = read.optional_mapping(body, "thinking")
+    kind = thinking.get("type", "disabled")
+    if kind == "enabled":
+        budget = thinking.get("budget_tokens")
+        if not isinstance(budget, int) or budget < LEAST_THINKING_TOKENS:
+            raise Refusal(
+                "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
+            )
+        if limit is not None and limit <= budget:
+            raise Refusal("`max_tokens` must be greater than `thinking.budget_tokens`.")
+    if kind != "disabled" and choice.get("type") in ("any", "tool"):
+        raise Refusal("Thinking may not be enabled when tool_choice forces tool use.")
+    return kind != "disabled"
 
 
 def _read_tools(body: Json) -> tuple[WireTool, ...]:

@@ -15,12 +15,14 @@ from tests.wire.tokens import IMAGE_TOKENS, Meter, canonical, tool_tokens
 
 _MESSAGE_TOKENS = 3
 _CALL_TOKENS = 8
+_FORMAT_TOKENS = 200
 
 
 def prompt_units(request: WireRequest, model: WireModel, meter: Meter) -> list[Unit]:
     """All positions of the request, with the breakpoints that `cache_control` sets."""
     units = [
         *_tool_units(request, model, meter),
+        *_format_units(request.body, meter),
         *_system_units(request.body, meter),
         *_message_units(request, meter),
     ]
@@ -61,6 +63,15 @@ def _tool_units(request: WireRequest, model: WireModel, meter: Meter) -> list[Un
         preamble = model.tool_preamble_tokens[forced] if at == 0 else 0
         units.append(_unit("tools", raw, counted, fixed_tokens=preamble))
     return units
+
+
+def _format_units(body: Json, meter: Meter) -> list[Unit]:
+    """The system text that tells of a schema for the answer; its size is made up."""
+    wanted = read.optional_mapping(body, "output_config").get("format")
+    if wanted is None:
+        return []
+    text = canonical(wanted)
+    return [Unit(content=text, counted_tokens=meter.count(text), fixed_tokens=_FORMAT_TOKENS)]
 
 
 def _system_units(body: Json, meter: Meter) -> list[Unit]:
