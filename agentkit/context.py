@@ -92,7 +92,8 @@ class TaskContext:
         if tier.exact_count is not None:
             return most
         if room is not None:
-            factor = self._task.ledger.margins.factor(model=tier.name, provider=tier.provider)
+            margins = self._task.ledger.margins
+            factor = margins.learned_factor(model=tier.name, provider=tier.provider)
             room = int(room / factor)
         limits = [limit for limit in (most, room) if limit is not None]
         return min(limits) if limits else None

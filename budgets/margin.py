@@ -26,6 +26,12 @@ def likely_factor(provider: str) -> float:
     return _LIKELY.get(provider, 1.0)
 
 
+def _cold(model: str, provider: str) -> float:
+    if has_encoding(model, provider):
+        return _OWN
+    return _COLD.get(provider, _COLD_OTHERS)
+
+
 class TokenMargins:
     """A factor per model that turns a counted input into an upper bound.
 
@@ -47,12 +53,16 @@ class TokenMargins:
         )
 
     def factor(self, *, model: str, provider: str) -> float:
-        """The factor in force for `model`."""
+        """The factor of the bound in force for `model`."""
+        learned = self.learned_factor(model=model, provider=provider)
+        return learned if has_encoding(model, provider) else max(_cold(model, provider), learned)
+
+    def learned_factor(self, *, model: str, provider: str) -> float:
+        """What was seen of `model`, once three requests were; for windows and estimates, where one
+        request that counts higher than all before costs no money."""
         samples, largest = self._seen.get((model, provider), (0, 0.0))
-        learned = largest * _SAFETY
-        if has_encoding(model, provider):
-            return max(_OWN if samples < _WARM_AFTER else 1.0, learned)
-        return max(_COLD.get(provider, _COLD_OTHERS), learned)
+        least = _cold(model, provider) if samples < _WARM_AFTER else 1.0
+        return max(least, largest * _SAFETY)
 
     def learn(
         self,

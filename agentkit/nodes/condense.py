@@ -130,7 +130,8 @@ class _Writers:
         if tier.is_local:
             return Writer(tier=tier, live=live, nusd=0.0)
         price = engine.prices(tokens)
-        factor = run.task.ledger.margins.factor(model=tier.name, provider=tier.provider)
+        margins = run.task.ledger.margins
+        factor = margins.learned_factor(model=tier.name, provider=tier.provider)
         nusd = factor * price.call(tokens, warm=warm if live else 0) + price.output * most
         return Writer(tier=tier, live=live, nusd=nusd)
 

@@ -47,6 +47,7 @@ def test_a_margin_stays_where_the_encoding_is_not_at_hand(provider: str) -> None
     for _ in range(9):
         margins.learn(counted_tokens=1_000, reported_tokens=1_100, model="m", provider=provider)
     assert margins.bound(1_000, model="m", provider=provider) == cold
+    assert margins.learned_factor(model="m", provider=provider) < 1.2 < cold / 1_000
     margins.learn(counted_tokens=1_000, reported_tokens=2_500, model="m", provider=provider)
     assert margins.bound(1_000, model="m", provider=provider) >= 2_500
 
