@@ -22,6 +22,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict
 
 from agentkit.budgets.call_plan import HeldCall
@@ -29,9 +30,11 @@ from agentkit.budgets.context import current_task
 from agentkit.budgets.errors import TaskMissing
 from agentkit.budgets.task import Task
 from agentkit.effects import Reply, adrive, drive
+from agentkit.errors import ConfigError
 from agentkit.metering import StreamedCall, metered_call
 from agentkit.model_call import Call
 from agentkit.models.beside import OUTPUT_LIMITS, output_limit
+from agentkit.models.rebound import rebound
 from agentkit.models.tier import Tier, tier_of
 from agentkit.telemetry.budget import tell_current_span
 from agentkit.telemetry.calls import CallSpans
@@ -40,6 +43,10 @@ _RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 
 
 WithoutTask = Literal["refuse", "allow"]
+_LANGCHAINS_OWN = (
+    "cache", "callbacks", "tags", "metadata", "rate_limiter", "output_version", "profile",
+)  # fmt: skip
+"""What LangChain does around a model by its settings, and not the model by itself."""
 
 
 def metered(
@@ -53,7 +60,9 @@ def metered(
     Its calls raise BudgetExceeded or DeadlineExceeded before anything is sent, and TaskMissing
     where there is no task. With `without_task="allow"` they are then made without a budget.
     """
-    return MeteredChatModel(tier=tier_of(model, 0), task=task, without_task=without_task)
+    tier = tier_of(model, 0)
+    own = {name: getattr(tier.model, name) for name in _LANGCHAINS_OWN}
+    return MeteredChatModel(tier=tier, task=task, without_task=without_task, **own)
 
 
 class MeteredChatModel(BaseChatModel):
@@ -67,7 +76,12 @@ class MeteredChatModel(BaseChatModel):
 
     @property
     def _llm_type(self) -> str:
-        return f"metered-{self.tier.model._llm_type}"  # LangChain's own name of a model's kind
+        return self.tier.model._llm_type  # LangChain's own name of a model's kind
+
+    @property
+    def model_name(self) -> str:
+        """The wrapped model's name, by which LangChain tells what it can do."""
+        return self.tier.name
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -105,8 +119,43 @@ class MeteredChatModel(BaseChatModel):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Offer `tools` in the shape of the wrapped model's provider."""
         choice = {} if tool_choice is None else {"tool_choice": tool_choice}
-        bound = self.tier.model.bind_tools(tools, **choice, **kwargs)
-        return self.bind(**getattr(bound, "kwargs", {}))
+        return self._around(self.tier.model.bind_tools(tools, **choice, **kwargs))
+
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answers of `schema`, by the wrapped model's own methods."""
+        made = self.tier.model.with_structured_output(schema, include_raw=include_raw, **kwargs)
+        return self._around(made)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """As the wrapped model tells."""
+        return self.tier.model.get_token_ids(text)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Tokens of `text` as they are counted for reservations."""
+        tier = self.tier
+        return (
+            tier.counter.text(text) if tier.exact_count is None else tier.model.get_num_tokens(text)
+        )
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Tokens of a request as they are counted for reservations."""
+        return self.tier.count(messages, [convert_to_openai_tool(tool) for tool in tools or ()])
+
+    def _around(self, made: Runnable[Any, Any]) -> Runnable[Any, Any]:
+        """What the wrapped model made of itself, made of this one."""
+        if isinstance(made, BaseChatModel) and made is not self.tier.model:
+            return self.model_copy(update={"tier": tier_of(made, 0)})  # it keeps tools in itself
+        found = rebound(made, self.tier.model, self)
+        if found is None:
+            raise ConfigError(
+                f"{type(self.tier.model).__name__} makes a {type(made).__name__} that its calls "
+                "cannot be metered in; call the model itself, and parse what it answers"
+            )
+        return found
 
     def _generate(
         self,

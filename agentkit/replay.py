@@ -16,6 +16,7 @@ from agentkit.budgets.journal import CallRecord, PaidResponse
 from agentkit.budgets.task import Task
 from agentkit.checkpoint import strict_serializer
 from agentkit.model_call import Call
+from agentkit.models.beside import text_beside
 from agentkit.models.usage import usage_of
 
 _SERIALIZER = strict_serializer()
@@ -29,6 +30,9 @@ def fingerprint(call: Call) -> str:
         digest.update(json.dumps(parts, default=str, sort_keys=True).encode())
 
     take(call.tier.label, call.tier.index, call.purpose, len(call.messages), list(call.tools))
+    beside = text_beside(call.kwargs)
+    if beside:
+        take(beside)
     for message in call.messages:
         take(message.type, message.content, message.name)
         if isinstance(message, AIMessage):

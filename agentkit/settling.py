@@ -8,7 +8,7 @@ from agentkit.budgets.task import Task
 from agentkit.effects import Reply
 from agentkit.model_call import Call, Review, message_of
 from agentkit.models.provider import classify, describe
-from agentkit.models.usage import from_cache, usage_of
+from agentkit.models.usage import from_cache, usage_in, usage_of
 from agentkit.replay import kept_response
 
 
@@ -56,6 +56,9 @@ def charge_failure(
 ) -> CallRecord:
     """Charge what a call to `provider` that failed may have cost; gives its record."""
     told = describe(error)
+    usage = usage_in(error)
+    if usage is not None:
+        return task.settle_call(held, usage, status="error", error=told)
     failure = classify(error, provider) if started else "unsent"
     if failure == "unsent":
         return task.release_call(held, error=told)

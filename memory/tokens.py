@@ -16,6 +16,8 @@ _FILE_KINDS = frozenset(
     | {"container_upload"}
 )
 _TOOL_CALL_TOKENS = 12
+_REASONING_KEYS = ("reasoning", "reasoning_content")
+"""Where LangChain's classes keep reasoning beside a message's content."""
 
 Block = Mapping[str, Any]
 
@@ -98,12 +100,29 @@ class MessageCounter:
         if isinstance(message, ToolMessage):
             tokens += self._count_text(message.tool_call_id)
         if isinstance(message, AIMessage):
+            tokens += self._thoughts(message)
             for call in (*message.tool_calls, *message.invalid_tool_calls):
                 arguments = call["args"]
                 text = arguments if isinstance(arguments, str) else json.dumps(arguments)
                 text = f"{call['name']}{text}{call.get('id') or ''}"
                 tokens += _TOOL_CALL_TOKENS + self._count_text(text)
         return tokens
+
+    def _thoughts(self, message: AIMessage) -> int:
+        """Tokens of the reasoning that goes back to the provider with `message`, beyond what is
+        written of it there: that is a summary, or a name for what the provider keeps."""
+        parts: list[Any] = [message.additional_kwargs.get(name) for name in _REASONING_KEYS]
+        told = sum(self._count_text(_json(part)) for part in parts if part)
+        written = told
+        if isinstance(message.content, list):
+            blocks: list[Any] = [*message.content]
+            thoughts = [block for block in blocks if _is_thought(block)]
+            parts += thoughts
+            written += sum(map(self._block, thoughts))
+        if not any(parts) or message.usage_metadata is None:
+            return told
+        details: Mapping[str, Any] = message.usage_metadata.get("output_token_details") or {}
+        return told + max(0, int(details.get("reasoning") or 0) - written)
 
     def _content(self, content: str | list[str | dict[str, Any]]) -> int:
         if isinstance(content, str):
@@ -140,6 +159,16 @@ def _inner(block: Block) -> list[Any]:
     """What a block holds, as the result of a tool does."""
     inner: list[Any] | None = block.get("content")
     return inner if isinstance(inner, list) else []
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _is_thought(block: object) -> bool:
+    if not isinstance(block, dict):
+        return False
+    return cast("Block", block).get("type") in ("reasoning", "thinking", "redacted_thinking")
 
 
 def _is_image(block: Block) -> bool:

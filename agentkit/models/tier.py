@@ -25,6 +25,7 @@ from agentkit.models.later import way_of
 from agentkit.models.loop_clients import with_loop_clients
 from agentkit.models.media import image_tokens
 from agentkit.models.provider import ProviderRules, pricing_name, rules_for
+from agentkit.models.rebound import require_chat_model
 from agentkit.models.single_attempt import single_attempt, with_stream_usage
 from agentkit.tools.provision.native import Way
 
@@ -127,6 +128,8 @@ class Tier:
 
 def tier_of(model: str | BaseChatModel, index: int) -> Tier:
     """The tier that a model string or object makes at place `index`."""
+    if not isinstance(model, str):
+        require_chat_model(model)
     made = chat_model(model) if isinstance(model, str) else single_attempt(model)
     resolved = with_loop_clients(with_stream_usage(made))
     settings = {name: getattr(resolved, name, None) for name in _SETTINGS}

@@ -44,6 +44,26 @@ def usage_of(message: AIMessage, *, cache_write: CacheWrite = "none") -> Usage |
     )
 
 
+def usage_in(error: BaseException) -> Usage | None:
+    """The usage that an error tells of: OpenAI's client raises where an answer by a schema was cut,
+    with the whole answer that was billed."""
+    told: Any = getattr(getattr(error, "completion", None), "usage", None)
+    if not isinstance(getattr(told, "prompt_tokens", None), int):
+        return None
+    details: Any = told.prompt_tokens_details
+    cached = {
+        "cache_read": getattr(details, "cached_tokens", None) or 0,
+        "cache_creation": getattr(details, "cache_write_tokens", None) or 0,
+    }
+    usage: Any = {
+        "input_tokens": told.prompt_tokens,
+        "output_tokens": told.completion_tokens,
+        "total_tokens": told.total_tokens,
+        "input_token_details": cached,
+    }
+    return usage_of(AIMessage("", usage_metadata=usage))
+
+
 def from_cache(message: AIMessage) -> bool:
     """True for an answer out of the cache of LangChain, which marks it so: nothing was sent."""
     reported: Mapping[str, Any] = message.usage_metadata or {}

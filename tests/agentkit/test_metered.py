@@ -102,13 +102,6 @@ def test_tools_are_offered_in_the_providers_shape(wire: Wire) -> None:
     assert [call.tools_called for call in task.calls] == [("look",)] * 2
 
 
-def test_structured_output_works(wire: Wire) -> None:
-    schema = {"title": "look", "description": "d", "type": "object", "properties": {"q": {}}}
-    with ScriptedProvider(call_look) as server:
-        model = metered(client(wire, server), task_with())
-        assert model.with_structured_output(schema).invoke("hi") == {"q": "x"}
-
-
 def test_the_output_is_clamped_to_what_the_budget_allows(wire: Wire) -> None:
     task = task_with("0.01")
     with ScriptedProvider(answer("word " * 60_000)) as server:
