@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from functools import partial
 from typing import Any, cast
@@ -31,6 +31,7 @@ from agentkit.consent import Approve, Refuse, as_consent_json
 from agentkit.errors import ConfigError, NotResumable
 from agentkit.fanout import amap_requests, map_requests
 from agentkit.graph import Graph, Work, build_graph, nodes_of
+from agentkit.left_streams import read_on
 from agentkit.memory.allocation import AllotmentExceeded
 from agentkit.memory.cache import ResponseCache
 from agentkit.memory.context import Context
@@ -251,12 +252,19 @@ class Agent:
         thread_id: str | None = None,
         parent: Task | None = None,
     ) -> Iterator[StreamEvent]:
-        """The answer as it is written, each node as it ends, and the TaskResult last."""
+        """The answer as it is written, each node as it ends, and the TaskResult last.
+
+        Left early, it waits until the call under way has ended; where an event loop or the garbage
+        collector drops it, that happens in a thread of its own.
+        """
         asked = Asked(request=request, scope=scope, tags=tags or {}, parent=parent)
+        yield from read_on(self._stream(asked, thread_id))
+
+    def _stream(self, asked: Asked, thread_id: str | None) -> Generator[StreamEvent]:
         run, config = self._begin(asked, thread_id, None)
         final: AgentState = {}
         parts = self._graph.stream(
-            _inputs(request, run),
+            _inputs(asked.request, run),
             config,
             stream_mode=["messages", "updates", "values"],
             durability=self._durability_of(),

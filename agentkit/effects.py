@@ -148,3 +148,12 @@ async def off_loop(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     if failure is not None:
         raise failure if cancelled is None else cancelled from failure
     return running.result(), cancelled
+
+
+def on_event_loop() -> bool:
+    """True in the thread of a running event loop, which must not be made to wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -31,6 +31,7 @@ from agentkit.budgets.errors import TaskMissing
 from agentkit.budgets.task import Task
 from agentkit.effects import Reply, adrive, drive
 from agentkit.errors import ConfigError
+from agentkit.left_streams import read_on
 from agentkit.metering import StreamedCall, metered_call
 from agentkit.model_call import Call
 from agentkit.models.beside import OUTPUT_LIMITS, output_limit
@@ -215,7 +216,17 @@ class MeteredChatModel(BaseChatModel):
         if (known := streamed.replayed()) is not None:
             yield _whole(known)
             return
+        yield from read_on(self._chunks(streamed, messages, stop, kwargs))
+
+    def _chunks(
+        self,
+        streamed: StreamedCall,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+    ) -> Generator[ChatGenerationChunk]:
         with streamed as held:
+            task = streamed.task
             arguments = self._arguments(task, held, task.seconds_left(), kwargs)
             chunks = self.tier.model._stream(messages, stop=stop, **arguments)
             try:

@@ -110,7 +110,7 @@ class StreamedCall:
     """
 
     def __init__(self, task: Task, call: Call) -> None:
-        self._task = task
+        self.task = task
         self._call = call
         self._held: HeldCall | None = None
         self._usage: UsageMetadata | None = None
@@ -120,7 +120,7 @@ class StreamedCall:
 
     def replayed(self) -> AIMessage | None:
         """The stored answer of a resumed task: then there is nothing to hold and to send."""
-        known = replayed(self._task, self._call)
+        known = replayed(self.task, self._call)
         return None if known is None else known[0]
 
     def __enter__(self) -> HeldCall:
@@ -144,7 +144,7 @@ class StreamedCall:
         if not isinstance(message, AIMessageChunk):
             raise TypeError(f"a chat model streamed a {type(message).__name__}")
         self._usage = add_usage(self._usage, message.usage_metadata)
-        if self._task.responses.are_kept:
+        if self.task.responses.are_kept:
             self._message = message if self._message is None else self._message + message
         told = {**(chunk.generation_info or {}), **message.response_metadata}
         ends = told.get("finish_reason") or told.get("stop_reason")
@@ -165,9 +165,9 @@ class StreamedCall:
             await adrive(self._ending(error))
 
     def _reserve(self) -> Work[HeldCall]:
-        plan = plan_of(self._task, self._call)
+        plan = plan_of(self.task, self._call)
         held: HeldCall = yield Blocking(
-            partial(self._task.hold_call, plan), self._task.ledger.store.blocking
+            partial(self.task.hold_call, plan), self.task.ledger.store.blocking
         )
         self._held = held
         _open_streams.add(self)
@@ -177,7 +177,7 @@ class StreamedCall:
 
     def _ending(self, error: BaseException | None, *, started: bool = True) -> Work[None]:
         end = partial(self._end, error, started=started)
-        yield Blocking(end, self._task.ledger.store.blocking)
+        yield Blocking(end, self.task.ledger.store.blocking)
 
     def _end(self, error: BaseException | None, *, started: bool = True) -> None:
         held, self._held = self._held, None
@@ -187,15 +187,13 @@ class StreamedCall:
         message = AIMessage("", usage_metadata=self._usage)
         usage = usage_of(message, cache_write=held.plan.cache_write)
         if usage is not None and usage.total_tokens > 0 and (error is None or self._finished):
-            record = self._task.settle_call(
+            record = self.task.settle_call(
                 held, usage, tools_called=tuple(self._tools), response=self._response(held)
             )
         elif error is None:
-            record = self._task.forfeit_call(
-                held, status="cut", error="the stream carried no usage"
-            )
+            record = self.task.forfeit_call(held, status="cut", error="the stream carried no usage")
         else:
-            settle_failure(self._task, held, self._call, error, started=started)
+            settle_failure(self.task, held, self._call, error, started=started)
             return
         if self._call.observer is not None:
             self._call.observer.end_call(record)
@@ -206,7 +204,7 @@ class StreamedCall:
         whole = message_chunk_to_message(self._message)
         if not isinstance(whole, AIMessage):
             return None
-        return kept_response(self._task, self._call, held.call_id, whole)
+        return kept_response(self.task, self._call, held.call_id, whole)
 
 
 def _seconds_left(task: Task, call: Call) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -16,7 +15,7 @@ from agentkit.budgets.journal import TaskRecord
 from agentkit.budgets.ledger import Ledger, OnLostCall
 from agentkit.budgets.task import Task
 from agentkit.consent import waiting_for
-from agentkit.effects import off_loop
+from agentkit.effects import off_loop, on_event_loop
 from agentkit.landing import LandingPlan, landing_tier, plan_landing
 from agentkit.memory.context import Context
 from agentkit.models.tier import Tier
@@ -219,16 +218,7 @@ class _AsyncGuard(_Guard):
     ) -> None:
         if error is None or self._run.task.record.outcome is not None:
             return
-        if self._tasks.waits and _on_a_loop():
+        if self._tasks.waits and on_event_loop():  # else its loop has ended before it
             await off_loop(partial(self._abandon, error))  # a second cancellation adds nothing
         else:
             self._abandon(error)
-
-
-def _on_a_loop() -> bool:
-    """False where what is left of a coroutine is closed after its loop has ended."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
