@@ -37,6 +37,7 @@ from agentkit.memory.cache import ResponseCache
 from agentkit.memory.context import Context
 from agentkit.models.tier import Tier, tier_of
 from agentkit.nodes.act import aact, act
+from agentkit.nodes.inject import require_injectable
 from agentkit.nodes.judging import judging_of
 from agentkit.nodes.land import land
 from agentkit.nodes.observe import observer_of, whole_results
@@ -130,6 +131,7 @@ class Agent:
         self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
         self.tiers: tuple[Tier, ...] = tuple(tier_of(m, i) for i, m in enumerate(models))
         self.catalogue = tools if isinstance(tools, ToolCatalogue) else ToolCatalogue(tools)
+        require_injectable(self.catalogue)
         self.permissions = permissions
         withheld = withheld_tools(self.catalogue, permissions)
         self._observer = observer_of(pruning, observations, checkpoint, self.catalogue)

@@ -100,7 +100,8 @@ def plan_of(task: Task, call: Call) -> CallPlan:
     if price.state == "unknown" and task.budget.limits_money:
         raise PriceUnknown(model=tier.name, provider=tier.provider)
     media = media_of(call.messages)
-    is_blind = not tier.is_local and (media.files or input_is_kept(call.kwargs))
+    keeps = tier.keeps_input or input_is_kept(call.kwargs)
+    is_blind = not tier.is_local and (media.files or keeps)
     counted = call.input_tokens
     if is_blind:
         counted = _window(tier)

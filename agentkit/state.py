@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict, cast
+from typing import Annotated, Any, Literal, cast
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, convert_to_messages
+from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from agentkit.tools.provision.toolbox import Batch
 

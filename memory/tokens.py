@@ -16,8 +16,12 @@ _FILE_KINDS = frozenset(
     | {"container_upload"}
 )
 _TOOL_CALL_TOKENS = 12
-_REASONING_KEYS = ("reasoning", "reasoning_content")
-"""Where LangChain's classes keep reasoning beside a message's content."""
+_OWN_TOOLS = (None, "function", "custom")
+_PROVIDERS_TOOL_TOKENS = 1_300
+"""The most that the text of a tool counts which a provider has trained its models on and the client
+runs (Anthropic's bash 245, editor 700, computer 735 and 499 of system text; November 2026)."""
+_REASONING_KEYS = ("reasoning", "reasoning_content", "function_call")
+"""Where LangChain's classes keep reasoning beside a message's content, and calls of old."""
 
 Block = Mapping[str, Any]
 
@@ -90,8 +94,9 @@ class MessageCounter:
         """Tokens of tool definitions, counted as their JSON."""
         if not tools:
             return 0
+        theirs = sum(tool.get("type", "function") not in _OWN_TOOLS for tool in tools)
         text = json.dumps(list(tools), ensure_ascii=False, default=str)
-        return self._tools_overhead + self._count_text(text)
+        return self._tools_overhead + self._count_text(text) + theirs * _PROVIDERS_TOOL_TOKENS
 
     def _body(self, message: BaseMessage) -> int:
         tokens = self._content(message.content)

@@ -31,6 +31,23 @@ def injected_arguments(tool: BaseTool) -> InjectedArguments:
     return InjectedArguments(names=frozenset(names), call_id=call_id)
 
 
+def injected_hints(tool: BaseTool) -> dict[str, object]:
+    """The annotations of a tool's injected arguments, by name, the call's id left out."""
+    hints, names = _hints(tool), injected_arguments(tool).names
+    return {
+        name: hints.get(name, object)
+        for name in sorted(names)
+        if not _is_marked(hints.get(name), InjectedToolCallId)
+    }
+
+
+def is_required(tool: BaseTool, name: str) -> bool:
+    """Whether a tool cannot run without the argument `name`."""
+    schema = tool.args_schema
+    field = schema.model_fields.get(name) if _is_model(schema) else None
+    return field is None or field.is_required()
+
+
 def _hints(tool: BaseTool) -> dict[str, object]:
     sources: list[object] = [tool.args_schema] if _is_model(tool.args_schema) else []
     sources.append(_function_of(tool))

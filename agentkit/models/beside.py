@@ -34,6 +34,7 @@ _NO_INPUT = frozenset(
         *("thinking_budget", "thinking_level", "modalities", "extra_headers", "extra_query"),
         *("betas", "container", "context_management", "inference_geo", "speed", "mcp_servers"),
         *("ls_structured_output_format", "previous_response_id", "conversation", "prompt"),
+        *("use_previous_response_id", "cached_content"),
         *("model_kwargs", "extra_body"),  # what they hold is looked at
     }
 )

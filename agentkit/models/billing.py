@@ -34,7 +34,10 @@ _SEARCHES = ("web_search_options", "search_parameters", "plugins")
 _OTHER_MODELS = ("models", "fallbacks")
 """Arguments that let a gateway ask another model than the one that is named."""
 _ANSWERS = ("n", "candidate_count", "best_of")
-_KEPT_BY_PROVIDERS = ("previous_response_id", "conversation", "prompt")
+_KEPT_BY_PROVIDERS = (
+    *("previous_response_id", "use_previous_response_id", "conversation", "prompt"),
+    "cached_content",
+)
 """Arguments that stand for input which the provider holds."""
 
 

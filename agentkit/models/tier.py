@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 
 from agentkit.budgets.price import CacheWrite
 from agentkit.budgets.tokens import text_counter
+from agentkit.errors import ConfigError
 from agentkit.memory.tokens import MessageCounter
 from agentkit.models.beside import (
     OUTPUT_LIMITS,
@@ -19,7 +20,7 @@ from agentkit.models.beside import (
     text_beside,
     thinking_tokens,
 )
-from agentkit.models.billing import check_billing
+from agentkit.models.billing import check_billing, input_is_kept
 from agentkit.models.factory import DEFAULT_TIMEOUT_SECONDS, chat_model
 from agentkit.models.later import way_of
 from agentkit.models.loop_clients import with_loop_clients
@@ -33,7 +34,7 @@ DEFAULT_OUTPUT_TOKENS = 4096
 _REMEMBERED_OFFERS = 64
 _SETTINGS = (
     "n", "service_tier", "speed", "inference_geo", "mcp_servers", "context_management", "thinking",
-    "output_config", "model_kwargs", "extra_body",
+    "output_config", "use_previous_response_id", "cached_content", "model_kwargs", "extra_body",
 )  # fmt: skip
 """What a model of LangChain's may hold that every request of it says."""
 
@@ -44,7 +45,8 @@ ToolSchemas = Sequence[Mapping[str, Any]]
 class Tier:
     """One entry of `models=[...]`. `output_tokens` is the most asked for in one call, of which
     `thinking_tokens` are set apart; `way` is how the model is told of tools that come later,
-    `cache_write` what marks in the model's own settings ask for."""
+    `cache_write` what marks in the model's own settings ask for. `keeps_input` says that they let
+    the provider hold input."""
 
     index: int
     model: BaseChatModel
@@ -59,6 +61,7 @@ class Tier:
     way: Way = "described"
     thinking_tokens: int = 0
     cache_write: CacheWrite = "none"
+    keeps_input: bool = False
     bound: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -130,6 +133,7 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
     """The tier that a model string or object makes at place `index`."""
     if not isinstance(model, str):
         require_chat_model(model)
+        _require_unmetered(model)
     made = chat_model(model) if isinstance(model, str) else single_attempt(model)
     resolved = with_loop_clients(with_stream_usage(made))
     settings = {name: getattr(resolved, name, None) for name in _SETTINGS}
@@ -159,7 +163,16 @@ def tier_of(model: str | BaseChatModel, index: int) -> Tier:
         way=way_of(resolved, name),
         thinking_tokens=thinking_tokens(settings),
         cache_write=cache_write_asked((), settings),
+        keeps_input=input_is_kept(settings),
     )
+
+
+def _require_unmetered(model: BaseChatModel) -> None:
+    if isinstance(getattr(model, "tier", None), Tier):
+        raise ConfigError(
+            "this model is metered already, and each call would be reserved and charged twice; "
+            "give the model that metered(...) was given"
+        )
 
 
 def cache_write_asked(messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> CacheWrite:

@@ -19,6 +19,7 @@ from agentkit.budgets.context import spending
 from agentkit.consent import consent_to
 from agentkit.effects import off_loop
 from agentkit.memory.cache import ResponseCache
+from agentkit.nodes.inject import injected
 from agentkit.nodes.observe import Observer
 from agentkit.run import Run
 from agentkit.state import AgentState, transcript
@@ -62,7 +63,8 @@ def act(
     try:
         ran = run_calls(
             allowed, toolbox.catalogue, _within(run, limits),
-            around=around, consent=consent, results=task_results(results, run.task),
+            inject=partial(injected, state), around=around, consent=consent,
+            results=task_results(results, run.task),
         )  # fmt: skip
     except GraphBubbleUp:
         begun.paused()
@@ -94,7 +96,8 @@ async def aact(
     try:
         ran = await arun_calls(
             allowed, toolbox.catalogue, _within(run, limits),
-            around=around, consent=consent, results=task_results(results, run.task),
+            inject=partial(injected, state), around=around, consent=consent,
+            results=task_results(results, run.task),
         )  # fmt: skip
     except GraphBubbleUp:
         await _aside(run, begun.paused)

@@ -17,7 +17,7 @@ from agentkit.budgets.task import Task
 from agentkit.errors import ConfigError
 from agentkit.models.beside import text_beside
 from agentkit.models.billing import check_billing
-from agentkit.models.tier import cache_write_asked
+from agentkit.models.tier import cache_write_asked, tier_of
 from tests.wire import Reply, ScriptedProvider, WireRequest
 
 LONG = "a schema or a system text tells much. " * 400
@@ -298,3 +298,31 @@ def test_a_mark_in_a_models_settings_is_reserved_for(provider: ScriptedProvider)
     with pytest.raises(BudgetExceeded):  # 18,000 tokens and more, at $2 a million
         model = _claude(provider, model_kwargs={"cache_control": mark}, max_tokens=100)
         metered(model, _task("0.036")).invoke(words)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"use_previous_response_id": True}, {"extra_body": {"previous_response_id": "resp_1"}}],
+)
+def test_input_that_a_models_settings_let_the_provider_keep_is_bounded_by_the_window(
+    settings: dict[str, Any], provider: ScriptedProvider
+) -> None:
+    model = metered(_openai(provider, use_responses_api=True, **settings), _task("0.01"))
+    with pytest.raises(BudgetExceeded):  # 272,000 tokens and more, at $0.25 a million
+        model.invoke("go on")
+    assert not provider.requests
+
+
+def test_a_providers_tool_counts_with_the_text_that_it_brings() -> None:
+    counter = tier_of(chat_model("anthropic:claude-haiku-4-5", api_key="test"), 0).counter
+    bash = {"type": "bash_20250124", "name": "bash"}
+    own = {"name": "look", "input_schema": {"type": "object"}}
+    assert counter.tools([own, bash]) > counter.tools([own]) + 1_300
+    assert counter.tools([own]) < 500
+
+
+def test_a_metered_model_is_not_metered_again(provider: ScriptedProvider) -> None:
+    model = metered(_openai(provider), _task())
+    for again in (lambda: metered(model, _task()), lambda: Agent([model])):
+        with pytest.raises(ConfigError, match="metered already"):
+            again()

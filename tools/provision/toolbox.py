@@ -15,14 +15,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from langchain_core.messages import BaseMessage, ToolMessage
+from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from agentkit.budgets.tokens import count_text
 from agentkit.tools.errors import InvalidTool
 from agentkit.tools.provision.dispatch import AnyCall, Dispatcher, found_in, note
 from agentkit.tools.provision.native import Shown, Way, natively
+from agentkit.tools.provision.placing import Place
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from agentkit.tools.provision.compaction import CompactTool
     from agentkit.tools.provision.embedding import Embedder
     from agentkit.tools.provision.offer import Provisioner
-    from agentkit.tools.provision.placing import Place
     from agentkit.tools.provision.retrieval import Match
     from agentkit.tools.provision.signals import Calibration
     from agentkit.tools.provision.together import Together
