@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from langchain_core.messages import AIMessage, BaseMessage
 
 from agentkit.budgets.errors import InvalidLimit
+from agentkit.memory.repair import in_words
 
 Component = str
 _Message = TypeVar("_Message", bound=BaseMessage)
@@ -105,17 +106,17 @@ def shortened(
     if tokens <= most_tokens:
         return message
     text = message.text
-    update: dict[str, Any] = {"content": ""}
+    update: dict[str, Any] = {}
     if isinstance(message, AIMessage):
         update["tool_calls"] = [_small_call(call, most_tokens // 4) for call in message.tool_calls]
         update["additional_kwargs"] = {}
-    bare = message.model_copy(update=update)
+    bare = in_words(message, "", **update)
     share = (most_tokens - count(bare) - _NOTE_TOKENS) / max(tokens, 1)
     while True:
         kept = max(0, int(len(text) * share / 2))
         note = _LEFT_OUT.format(tokens=tokens - most_tokens)
         cut = text[:kept] + note + (text[-kept:] if kept else "")
-        short = message.model_copy(update={**update, "content": cut})
+        short = in_words(message, cut, **update)
         if kept == 0 or count(short) <= most_tokens:
             return short
         share *= 0.8

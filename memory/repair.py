@@ -64,6 +64,25 @@ def named_apart(message: AIMessage, taken: Collection[str]) -> tuple[AIMessage, 
     return _with_calls(message, valid, invalid), names
 
 
+def thoughts_of(message: BaseMessage) -> list[dict[str, Any]]:
+    """The signed thoughts before a message's calls, in Anthropic's shape or LangChain's, which
+    have to go back with the calls as they came; else none."""
+    if not isinstance(message, AIMessage) or not has_calls(message):
+        return []
+    blocks = [block for block in message.content if isinstance(block, dict)]
+    return [block for block in blocks if _is_signed(block)]
+
+
+def in_words(message: _Message, text: str, **update: Any) -> _Message:
+    """`message` that says `text` in place of its content, its signed thoughts kept before it."""
+    thoughts = thoughts_of(message)
+    content: Any = [*thoughts, {"type": "text", "text": text}] if thoughts else text
+    told = dict(message.response_metadata)
+    if not thoughts:  # clients read plain text as blocks where this is left
+        told.pop("output_version", None)
+    return message.model_copy(update={**update, "content": content, "response_metadata": told})
+
+
 def without_calls(message: AIMessage) -> AIMessage:
     """A message that calls nothing, without what is left of a call in its content."""
     return _with_calls(message, [], []) if _has_stray_blocks(message, ()) else message
@@ -115,6 +134,13 @@ def _is_blank_block(block: str | dict[str, Any]) -> bool:
     if isinstance(block, dict) and block.get("type", "text") != "text":
         return False
     return not isinstance(text, str) or not text or text.isspace()
+
+
+def _is_signed(block: dict[str, Any]) -> bool:
+    if block.get("type") in ("thinking", "redacted_thinking"):
+        return True
+    extras: Any = block.get("extras")
+    return block.get("type") == "reasoning" and isinstance(extras, dict) and "signature" in extras
 
 
 def _named(calls: Any, names: dict[str, str], taken: Collection[str]) -> list[Any]:

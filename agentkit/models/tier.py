@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from agentkit.budgets.price import CacheWrite
 from agentkit.budgets.tokens import text_counter
 from agentkit.errors import ConfigError
+from agentkit.memory.repair import has_calls, thoughts_of
 from agentkit.memory.tokens import MessageCounter
 from agentkit.models.beside import (
     OUTPUT_LIMITS,
@@ -78,6 +79,16 @@ class Tier:
     def writes_answers(self) -> bool:
         """False for a model that only turns requests into tool calls."""
         return bool(getattr(self.model, "writes_answers", True))
+
+    def model_for(self, messages: Sequence[BaseMessage]) -> BaseChatModel:
+        """The model, or one that is the same but does not think: Anthropic refuses to think after
+        results of calls before which nobody did, as where another tier made them."""
+        if not self.thinking_tokens:
+            return self.model
+        last = next((each for each in reversed(messages) if isinstance(each, AIMessage)), None)
+        if last is None or not has_calls(last) or thoughts_of(last):
+            return self.model
+        return self.model.model_copy(update={"thinking": None})
 
     def tool_arguments(self, tools: ToolSchemas) -> dict[str, Any]:
         """The arguments that offer `tools` to this model, in its provider's shape."""

@@ -12,6 +12,7 @@ from agentkit.budgets.journal import Purpose
 from agentkit.cascade.decision import Verdict
 from agentkit.cascade.review import invalid_call
 from agentkit.memory.context import ContextPlan
+from agentkit.memory.repair import in_words
 from agentkit.models.tier import Tier, ToolSchemas
 from agentkit.state import note_of
 from agentkit.tools.provision.toolbox import Toolbox
@@ -108,7 +109,7 @@ class Attempt:
         """The answer with the beginning that it goes on from."""
         if not self.prefix or message.tool_calls:
             return message
-        return message.model_copy(update={"content": self.prefix + message.text})
+        return in_words(message, self.prefix + message.text)
 
 
 def _correction(message: AIMessage, toolbox: Toolbox, reason: str) -> str:

@@ -134,6 +134,7 @@ def senders(
     answer of a hosted model is read as it is written.
     """
     reads = (cut_babble or run.streams) and not tier.is_local
+    model = tier.model_for(messages)
 
     def arguments(held: HeldCall, seconds: float | None) -> dict[str, Any]:
         own = tier.call_arguments(held.max_output_tokens, seconds, conversation)
@@ -145,8 +146,8 @@ def senders(
         with run.trace.inside_call(held):
             if reads:
                 reading = Reading(seconds, cut_babble, partial(run.begin_answer, held))
-                return read_answer(tier.model, messages, arguments(held, seconds), reading)
-            return tier.model.invoke(list(messages), **arguments(held, seconds))
+                return read_answer(model, messages, arguments(held, seconds), reading)
+            return model.invoke(list(messages), **arguments(held, seconds))
 
     async def asend(held: HeldCall, seconds: float | None) -> Reply:
         if judge is not None:
@@ -154,8 +155,8 @@ def senders(
         with run.trace.inside_call(held):
             if reads:
                 reading = Reading(None, cut_babble, partial(run.begin_answer, held))
-                return await aread_answer(tier.model, messages, arguments(held, seconds), reading)
-            return await tier.model.ainvoke(list(messages), **arguments(held, seconds))
+                return await aread_answer(model, messages, arguments(held, seconds), reading)
+            return await model.ainvoke(list(messages), **arguments(held, seconds))
 
     return send, asend
 

@@ -48,6 +48,8 @@ def read_request(body: Json, model: WireModel, path: str, counting: bool = False
     _check_breakpoints(body)
     choice = read.optional_mapping(body, "tool_choice")
     thinking = _read_thinking(body, limit, choice)
+    if read.optional_mapping(body, "thinking").get("type") == "enabled":
+        _check_thoughts(turns)
     return WireRequest(
         protocol="anthropic",
         path=path,
@@ -105,6 +107,21 @@ def _read_thinking(body: Json, limit: int | None, choice: Json) -> bool:
     if kind != "disabled" and choice.get("type") in ("any", "tool"):
         raise Refusal("Thinking may not be enabled when tool_choice forces tool use.")
     return kind != "disabled"
+
+
+def _check_thoughts(turns: Sequence[_Turn]) -> None:
+    """What the model thought before its last calls comes back with them."""
+    calling = [at for at, (_, blocks) in enumerate(turns) if _leading_results(blocks)]
+    if not calling or calling[-1] != len(turns) - 1:
+        return
+    at = calling[-1] - 1
+    kind = turns[at][1][0].get("type")
+    if kind not in ("thinking", "redacted_thinking"):
+        raise Refusal(
+            f"messages.{at}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
+            f"`{kind}`. When `thinking` is enabled, a final `assistant` message must start with a "
+            "thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks)."
+        )
 
 
 def _read_tools(body: Json) -> tuple[WireTool, ...]:
