@@ -24,7 +24,8 @@ from tests.wire import Reply, ScriptedProvider
 
 Wire = Literal["openai", "anthropic"]
 NAMES = {"openai": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}
-LONG = Reply(text="one word after the other comes over the wire", pause_seconds=0.8)
+LONG = Reply(text="one word after the other comes over the wire " * 5, pause_seconds=0.8)
+"""It takes over half a minute, unless the server is told to hurry."""
 
 
 @pytest.fixture(params=["openai", "anthropic"])
@@ -77,7 +78,7 @@ def test_the_collector_does_not_wait_for_a_model(wire: Wire, provider: ScriptedP
     began = time.monotonic()
     del reader
     gc.collect()
-    assert time.monotonic() - began < 1  # the answer takes four seconds
+    assert time.monotonic() - began < 15
     assert ledger.store.held()
     provider.hurry()
     assert _is_settled(ledger, provider)
@@ -151,7 +152,7 @@ async def test_an_event_loop_that_drops_one_goes_on(wire: Wire, provider: Script
         pass
     began = time.monotonic()
     del stream  # as a server does, once its client has gone
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 15
     provider.hurry()
     assert await asyncio.to_thread(_is_settled, ledger, provider)
 

@@ -184,13 +184,15 @@ def test_an_escalation_is_marked_with_its_reason(page: Page) -> None:
 
 def test_alerts_say_which_tasks_and_what_to_do(page: Page) -> None:
     page.open()
-    told = page.js("return document.querySelector('[data-rule=feature_concentration]').textContent")
+    rule = "return document.querySelector('[data-rule=feature_concentration]')?.textContent"
+    told = eventually(lambda: page.js(rule))
     assert "feature concentration" in told
     assert "run agentkit advise" in told
     assert "1 of 2 rules firing" in page.js("return document.getElementById('alerts').textContent")
     page.js("document.querySelector('[data-rule] a').click()")
     eventually(lambda: page.js("return document.body.dataset.view") == "task")
-    assert page.js("return document.querySelector('#view-title .mono').textContent") == PLANTED_TASK
+    title = "return document.querySelector('#view-title .mono')?.textContent"
+    assert eventually(lambda: page.js(title)) == PLANTED_TASK
 
 
 def test_filters_narrow_every_figure(page: Page) -> None:
