@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
+import os
 import threading
 import time
 from collections.abc import Generator
@@ -33,6 +34,8 @@ _collecting = _Collecting()
 _read: set[Generator[Any]] = set()
 """Those being read: held here, so that the collector leaves them to the one who reads."""
 _ending: set[Generator[Any]] = set()
+_inherited: set[Generator[Any]] = set()
+"""Those that the parent of a forked process reads on: this one must not end them."""
 _left: SimpleQueue[Generator[Any]] = SimpleQueue()  # its `put` may interrupt any other code
 
 
@@ -43,7 +46,7 @@ def read_on(parts: Generator[Part]) -> Generator[Part]:
     """
     _ender.be_there()
     _read.add(parts)
-    aside = False
+    pid, aside = os.getpid(), False
     try:
         for part in parts:  # noqa: UP028  `yield from` would close them before it is known how
             yield part
@@ -51,12 +54,19 @@ def read_on(parts: Generator[Part]) -> Generator[Part]:
         aside = _collecting.now or on_event_loop()
         raise
     finally:
-        if aside:
-            _ending.add(parts)
-            _left.put(parts)
-        _read.discard(parts)
-        if not aside:
-            parts.close()
+        _let_go(parts, pid, aside=aside)
+
+
+def _let_go(parts: Generator[Any], pid: int, *, aside: bool) -> None:
+    if pid != os.getpid():
+        _inherited.add(parts)
+        return
+    if aside:
+        _ending.add(parts)
+        _left.put(parts)
+    _read.discard(parts)
+    if not aside:
+        parts.close()
 
 
 class _Ender:
@@ -98,6 +108,16 @@ def _end(parts: Generator[Any]) -> None:
         _ending.discard(parts)
 
 
+def _leave_to_parent() -> None:
+    """In a forked child: what was being read there is not this process's to end."""
+    global _left, _ender
+    fresh: SimpleQueue[Generator[Any]] = SimpleQueue()
+    _inherited.update(_read, _ending)
+    _read.clear()
+    _ending.clear()
+    _left, _ender = fresh, _Ender()
+
+
 def _note_collection(phase: str, _: dict[str, int]) -> None:
     _collecting.now = phase == "start"
 
@@ -114,3 +134,5 @@ def _end_all() -> None:
 
 
 gc.callbacks.append(_note_collection)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

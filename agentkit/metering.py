@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 from dataclasses import replace
 from functools import partial
 from weakref import WeakSet
@@ -117,6 +118,7 @@ class StreamedCall:
         self._finished = False
         self._tools: list[str] = []
         self._message: AIMessageChunk | None = None
+        self._pid = os.getpid()
 
     def replayed(self) -> AIMessage | None:
         """The stored answer of a resumed task: then there is nothing to hold and to send."""
@@ -181,7 +183,7 @@ class StreamedCall:
 
     def _end(self, error: BaseException | None, *, started: bool = True) -> None:
         held, self._held = self._held, None
-        if held is None:
+        if held is None or self._pid != os.getpid():  # the parent of a fork reads on
             return
         _open_streams.discard(self)
         message = AIMessage("", usage_metadata=self._usage)

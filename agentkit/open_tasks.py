@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -195,6 +196,7 @@ class _Guard:
     def __init__(self, tasks: OpenTasks, run: Run) -> None:
         self._tasks = tasks
         self._run = run
+        self._pid = os.getpid()
 
     def __enter__(self) -> None: ...
 
@@ -205,6 +207,8 @@ class _Guard:
             self._abandon(error)
 
     def _abandon(self, error: BaseException) -> None:
+        if self._pid != os.getpid():  # a fork of the process that goes on with it
+            return
         failed = isinstance(error, Exception)
         reason = f"{type(error).__name__}: {error}" if failed else type(error).__name__
         self._tasks.abandon(self._run, reason, failed=failed)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from agentkit.budgets.amount import (
     NOTHING,
@@ -116,6 +116,13 @@ class Ledger:
         self._webhook = webhook
         self._next_expiry = 0.0
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> NoReturn:
+        """A ledger is not sent to another process; raises TypeError, which says what to do."""
+        raise TypeError(
+            "a ledger, and an agent or task over it, cannot be pickled for another process: "
+            "make it there, over an address that the processes share, like sqlite:///agentkit.db"
+        )
 
     @property
     def owed(self) -> Amount:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import heapq
+import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 from agentkit.budgets.amount import DIMENSIONS, NOTHING, UNLIMITED, Amount, Limits
-from agentkit.budgets.errors import ReservationConflict, ReservationUnknown, ScopeMissing
+from agentkit.budgets.errors import (
+    ReservationConflict,
+    ReservationUnknown,
+    ScopeMissing,
+    StoreError,
+)
 from agentkit.budgets.journal import CallRecord, EventRecord, Outcome, PaidResponse, TaskRecord
 from agentkit.budgets.journal_query import (
     EVERYTHING,
@@ -34,6 +40,11 @@ from agentkit.budgets.store import (
     overrun_of,
 )
 
+_FORKED = (
+    "the limits of {!r} were set before this process was forked, and a ledger in memory is not "
+    "shared: each process would spend them anew; make the ledger in each process, or share one "
+    "that each opens for itself, like sqlite:///agentkit.db"
+)
 _FINISHED_KEPT = 20_000
 _TASKS_KEPT = 2_000
 
@@ -41,10 +52,11 @@ _TASKS_KEPT = 2_000
 class _Sums:
     """One scope's account in one window; mutated only under the store's lock."""
 
-    __slots__ = ("held", "key", "scope", "settled", "unconfirmed")
+    __slots__ = ("held", "key", "limited_in", "scope", "settled", "unconfirmed")
 
     def __init__(self, scope: Scope, key: str) -> None:
         self.scope = scope
+        self.limited_in = os.getpid()
         self.key = key
         self.settled = NOTHING
         self.held = NOTHING
@@ -108,6 +120,7 @@ class MemoryStore:
                 self._sums[scope.path] = _Sums(scope, scope.window_key(self._clock()))
             else:
                 sums.scope = scope
+                sums.limited_in = os.getpid()
 
     def ensure_scopes(self, paths: Sequence[str]) -> None:
         with self._lock:
@@ -157,7 +170,11 @@ class MemoryStore:
             accounts = self._current(paths, now)
             for sums in accounts:
                 limits = sums.scope.limits
-                if limits != UNLIMITED and (denial := _denial(sums, limits, worst)):
+                if limits == UNLIMITED:
+                    continue
+                if sums.limited_in != os.getpid():
+                    raise StoreError(_FORKED.format(sums.scope.path))
+                if denial := _denial(sums, limits, worst):
                     return denial
             nusd, tokens, fresh, calls = worst
             for sums in accounts:

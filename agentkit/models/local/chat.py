@@ -39,7 +39,20 @@ _KV_WINDOWS = 2
 _SMALL_FILE_BYTES = 32 << 20  # the matrices of smaller models gain nothing from a second thread
 _THREADS = 16
 
-_pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="agentkit-local")
+
+class _Threads:
+    """Where calls from event loops run; a forked child has none of its parent's threads."""
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="agentkit-local")
+
+
+_threads = _Threads()
 
 
 class LocalChatModel(BaseChatModel):
@@ -180,7 +193,7 @@ class LocalChatModel(BaseChatModel):
         given_up = threading.Event()
         work = partial(self._complete, messages, stop, kwargs, given_up)
         try:
-            return await asyncio.get_running_loop().run_in_executor(_pool, work)
+            return await asyncio.get_running_loop().run_in_executor(_threads.pool, work)
         finally:
             given_up.set()
 
@@ -205,7 +218,7 @@ class LocalChatModel(BaseChatModel):
             finally:
                 send(None)
 
-        finished = loop.run_in_executor(_pool, work)
+        finished = loop.run_in_executor(_threads.pool, work)
         try:
             while (chunk := await arrived.get()) is not None:
                 yield chunk

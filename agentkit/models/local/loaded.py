@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
+from dataclasses import replace
 
 from agentkit.models.local.dialect import Dialect
 from agentkit.models.local.engine import EngineSettings, LlamaEngine
@@ -12,17 +14,31 @@ from agentkit.models.local.gguf_check import GgufSummary
 from agentkit.models.local.pocket import PocketDialect
 from agentkit.models.local.template import TemplateDialect
 
+_log = logging.getLogger("agentkit")
+_ONE_THREAD = (
+    "%s works with one thread here: this process was forked from one in which a local model had "
+    "worked with several; ask local models in the forked processes only, or spawn these"
+)
 _lock = threading.RLock()
 _engines: dict[EngineSettings, LlamaEngine] = {}
 _dialects: dict[tuple[EngineSettings, int], Dialect] = {}
+_parallel = False
+_alone = False
+"""In the child of a process that let llama.cpp compute in several threads: OpenMP's do not come
+over a fork, and a second one would be waited for without end."""
 
 
 def engine_for(settings: EngineSettings) -> LlamaEngine:
     """The engine with these settings, loaded at the first call and kept until the process ends."""
+    global _parallel
     with _lock:
         engine = _engines.get(settings)
         if engine is None:
-            engine = _engines[settings] = LlamaEngine(settings)
+            own = replace(settings, threads=1) if _alone else settings
+            if own != settings:
+                _log.warning(_ONE_THREAD, settings.path)
+            engine = _engines[settings] = LlamaEngine(own)
+            _parallel = _parallel or own.threads > 1
         return engine
 
 
@@ -58,8 +74,9 @@ def close_engines() -> None:
 
 def _forget_in_child() -> None:
     """A forked child has the memory but not the threads of its parent: it loads its own."""
-    global _lock
+    global _lock, _alone
     _lock = threading.RLock()
+    _alone = _alone or _parallel
     _engines.clear()
     _dialects.clear()
 
