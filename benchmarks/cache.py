@@ -8,8 +8,10 @@ as (wrong + 1) / (hits + 1), and scored on the rest; where no threshold keeps to
 qqp            one entry in the cache, one question to it. 15 % is shown too: people's verdicts on
                nearly equal questions contradict one another in about a tenth of the rows. `curve`
                is how many of the scored rows hit at each measured share of wrong hits.
-gptcache_mock  all texts cached, then their paraphrases asked.
-banking77      a stream in which each miss is kept; the intent stands for the answer.
+gptcache_mock  all texts cached, each once, then their paraphrases asked.
+banking77      a stream in which each miss is kept; the intent stands for the answer. Hits and wrong
+               hits are means over three orders of the same rows: with another order a threshold
+               for 1 % moves by as much as methods differ.
 traps          one number, date, name, unit or negation changed, at the shipped threshold for 1 %.
 turned         negated and framed politely, at the shipped thresholds for 1 % and 5 %.
 
@@ -23,11 +25,13 @@ Needs the data folder named by AGENTKIT_DATA (default ../shared/data).
 from __future__ import annotations
 
 import argparse
+import bisect
 import json
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -51,7 +55,8 @@ _CURVE_SHARES = (0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.3)
 _LEAST_CURVE_HITS = 50
 """Fewer say little about a share."""
 _CALIBRATED_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
-_STREAM_THRESHOLDS = 24
+_STREAM_THRESHOLDS = 128
+_STREAM_ORDERS = 3
 _TRAPS = 2_000
 _TURNED = 1_000
 _SIZES = (10_000, 100_000)
@@ -161,7 +166,8 @@ def _mock(method: Method) -> Row:
 def _mock_outcomes(method: Method, which: Half) -> list[Outcome]:
     pairs = gptcache_mock()
     lookup = method.index()
-    for number, (text, _) in enumerate(pairs):
+    once = {text: number for number, (text, _) in enumerate(pairs)}
+    for text, number in once.items():
         lookup.put(number, text, text)
     outcomes: list[Outcome] = []
     for text, paraphrase in half(pairs, which):
@@ -177,7 +183,7 @@ def _score(row: Row, share: float, chosen: list[Outcome], scored: list[Outcome])
     _fill(row, share, len(hits), sum(not hit.right for hit in hits), len(scored))
 
 
-def _fill(row: Row, share: float, hits: int, wrong: int, asked: int) -> None:
+def _fill(row: Row, share: float, hits: float, wrong: float, asked: int) -> None:
     name = f"{round(share * 100)}pct"
     row[f"hit_rate_at_{name}"] = round(hits / asked, 4)
     row[f"wrong_at_{name}"] = round(wrong / hits, 4) if hits else None
@@ -190,34 +196,52 @@ def _stream(method: Method) -> Row:
     for share in _SHARES:
         rule = method.promising(share)
         threshold = _stream_threshold(rule, share)
-        hits, wrong = _replay(rule, scored, threshold) if math.isfinite(threshold) else (0, 0)
+        hits, wrong = _replays(rule, scored, threshold) if math.isfinite(threshold) else (0, 0)
         _fill(row, share, hits, wrong, len(scored))
     return row
 
 
 def _stream_threshold(method: Method, share: float) -> float:
-    replays = _chosen_replays(method).items()
-    kept = [level for level, (hits, wrong) in replays if (wrong + 1) / (hits + 1) <= share]
-    return min(kept, default=math.inf)
+    """The lowest threshold that keeps to a share on the chosen half, found by halving."""
+
+    def keeps(level: float) -> bool:
+        hits, wrong = _chosen_replays(method, level)
+        return (wrong + 1) / (hits + 1) <= share
+
+    levels = _levels(method)
+    place = bisect.bisect_left(levels, True, key=keeps)
+    return levels[place] if place < len(levels) else math.inf
 
 
-@lru_cache
-def _chosen_replays(method: Method) -> dict[float, tuple[int, int]]:
-    """Hits and wrong hits of the chosen half at each threshold worth trying."""
-    chosen = half(banking77(), "chosen")
-    return {level: _replay(method, chosen, level) for level in _levels(method, chosen)}
+@cache
+def _chosen_replays(method: Method, threshold: float) -> tuple[float, float]:
+    return _replays(method, half(banking77(), "chosen"), threshold)
 
 
-def _levels(method: Method, stream: Sequence[tuple[str, str]]) -> list[float]:
-    """Thresholds worth trying: even steps through the scores that occur."""
+@cache
+def _levels(method: Method) -> list[float]:
+    """Thresholds worth trying: even steps through the scores that occur in the chosen half."""
     lookup = method.index()
     scores: list[float] = []
-    for number, (text, intent) in enumerate(stream):
+    for number, (text, intent) in enumerate(half(banking77(), "chosen")):
         found = lookup.find(text)
         if found is not None and math.isfinite(found.score):
             scores.append(found.score)
         lookup.put(number, text, intent)
     return [float(q) for q in np.quantile(scores, np.linspace(0, 1, _STREAM_THRESHOLDS))]
+
+
+def _replays(
+    method: Method, stream: Sequence[tuple[str, str]], threshold: float
+) -> tuple[float, float]:
+    """Hits and wrong hits of a stream, on average over its own order and others."""
+    found = [_replay(method, stream, threshold)]
+    for seed in range(1, _STREAM_ORDERS):
+        order = list(stream)
+        random.Random(seed).shuffle(order)
+        found.append(_replay(method, order, threshold))
+    hits, wrong = (sum(counts) / _STREAM_ORDERS for counts in zip(*found, strict=True))
+    return hits, wrong
 
 
 def _replay(method: Method, stream: Sequence[tuple[str, str]], threshold: float) -> tuple[int, int]:

@@ -1,9 +1,9 @@
-"""The questions of a partition by meaning: the nearest one, and how clearly it is the nearest."""
+"""The questions of a partition by meaning: the nearest one, and what speaks for its answer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ WIDEST_MARGIN = 0.25
 _SKETCH_DIMENSIONS = 48
 _EXACT_BELOW = 4_000
 SHORTLIST = 96
-"""How many near questions are looked through for one with another answer."""
+"""How many of the nearest questions speak for their answers, and against others."""
+_EVIDENCE_WIDTH = 0.05
+"""A question that is so much farther off speaks for its answer with a weight of 1/e."""
 _GROWTH = 1.5
 
 
@@ -35,10 +37,15 @@ class Embedder(Protocol):
 
 
 class Neighbour(NamedTuple):
-    """The nearest question: its cosine, and its lead over the nearest one with another answer."""
+    """The nearest question: its cosine, the evidence for its answer, and the lead of that.
+
+    The evidence is the cosine where no other entry has the answer, and a little more where other
+    near ones have it; the lead is over the evidence for the next answer, and may be below 0.
+    """
 
     entry_id: str
     cosine: float
+    evidence: float
     margin: float
 
     @property
@@ -46,9 +53,9 @@ class Neighbour(NamedTuple):
         """Likeness and distinctness in one number.
 
         A question that lies between two entries with different answers may mean either, however
-        near it is: twice the lead, up to 0.25, counts beside the cosine.
+        near it is: twice the lead, up to 0.25, counts beside the evidence.
         """
-        return self.cosine + MARGIN_WEIGHT * min(self.margin, WIDEST_MARGIN)
+        return self.evidence + MARGIN_WEIGHT * min(self.margin, WIDEST_MARGIN)
 
 
 def direction(rows: Vectors) -> Vectors | None:
@@ -67,13 +74,31 @@ def direction(rows: Vectors) -> Vectors | None:
 
 
 def first_of(near: Sequence[Near]) -> Neighbour | None:
-    """The first of `near`, which are in order, and its lead; None where there is none."""
+    """The first of `near`, which are in order; None where there is none."""
     if not near:
         return None
-    best = near[0]
-    other = next((each for each in near if each.answer_digest != best.answer_digest), None)
-    margin = WIDEST_MARGIN if other is None else best.cosine - other.cosine
-    return Neighbour(best.entry_id, best.cosine, margin)
+    numbers: dict[str, int] = {}
+    answers = [numbers.setdefault(each.answer_digest, len(numbers)) for each in near]
+    cosines = np.array([each.cosine for each in near])
+    return _weighed(near[0].entry_id, 0, cosines, np.array(answers))
+
+
+def _weighed(
+    entry_id: str, place: int, cosines: NDArray[np.floating[Any]], answers: NDArray[np.int64]
+) -> Neighbour:
+    """The neighbour at `place`, which is the nearest, among all with their answers' numbers.
+
+    What speaks for an answer is the smooth maximum of the cosines of its entries, the logarithm of
+    a sum of exponentials.
+    """
+    cosine = float(cosines[place])
+    weights = np.exp((cosines.astype(np.float64) - cosine) / _EVIDENCE_WIDTH)
+    _, groups = np.unique(answers, return_inverse=True)
+    evidence = cosine + _EVIDENCE_WIDTH * np.log(np.bincount(groups, weights))
+    mine = float(evidence[groups[place]])
+    others = np.delete(evidence, groups[place])
+    margin = mine - float(others.max()) if len(others) else WIDEST_MARGIN
+    return Neighbour(entry_id, cosine, mine, margin)
 
 
 class Neighbours:
@@ -130,19 +155,18 @@ class Neighbours:
         count = len(self._ids)
         if count == 0:
             return None
-        places = self._shortlist(vector, count)
-        cosines = _products(self._rows[places], vector)
+        places, cosines = self._shortlist(vector, count)
         best = int(cosines.argmax())
-        cosine = float(cosines[best])
-        others = cosines[self._answers[places] != self._answers[places[best]]]
-        margin = cosine - float(others.max()) if len(others) else WIDEST_MARGIN
-        return Neighbour(self._ids[int(places[best])], cosine, margin)
+        return _weighed(self._ids[int(places[best])], best, cosines, self._answers[places])
 
-    def _shortlist(self, vector: Vectors, count: int) -> NDArray[np.int64]:
+    def _shortlist(self, vector: Vectors, count: int) -> tuple[NDArray[np.int64], Vectors]:
+        """The nearest rows, in no order, with their cosines."""
         if count <= _EXACT_BELOW:
-            return np.arange(count)
-        rough = _products(self._sketches[:count], vector @ self._projection)
-        return np.asarray(np.argpartition(-rough, SHORTLIST)[:SHORTLIST], np.int64)
+            cosines = _products(self._rows[:count], vector)
+            places = _largest(cosines)
+            return places, cosines[places]
+        places = _largest(_products(self._sketches[:count], vector @ self._projection))
+        return places, _products(self._rows[places], vector)
 
     def _make_room(self, needed: int) -> None:
         have = len(self._rows)
@@ -153,6 +177,13 @@ class Neighbours:
         sketches = np.zeros((more, _SKETCH_DIMENSIONS), np.float32)
         self._sketches = np.vstack([self._sketches, sketches])
         self._answers = np.concatenate([self._answers, np.zeros(more, np.int64)])
+
+
+def _largest(values: Vectors) -> NDArray[np.int64]:
+    """The places of the largest values, in no order."""
+    if len(values) <= SHORTLIST:
+        return np.arange(len(values))
+    return np.asarray(np.argpartition(-values, SHORTLIST)[:SHORTLIST], np.int64)
 
 
 def _products(rows: Vectors, vector: Vectors) -> Vectors:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from agentkit.memory.cache import Outcome, threshold_for
 from agentkit.memory.cache.calibrated import shipped_threshold
-from agentkit.memory.cache.neighbours import WIDEST_MARGIN, Neighbours
+from agentkit.memory.cache.neighbours import SHORTLIST, WIDEST_MARGIN, Neighbours, first_of
+from agentkit.memory.cache.store import Near
 from agentkit.memory.cache.threshold import NEVER, moved_threshold
 
 outcomes = st.lists(st.builds(Outcome, st.floats(0, 1), st.booleans()), max_size=300)
@@ -76,17 +77,54 @@ def test_the_sketches_find_the_nearest_of_many() -> None:
         assert found.cosine == pytest.approx(float(rows[number] @ asked), abs=1e-5)
 
 
-def test_entries_with_the_same_answer_are_no_rivals() -> None:
+def kept_at(*kept: tuple[float, str]) -> Neighbours:
+    """Questions at these cosines to `ASKED`, with their answers."""
     near = Neighbours(2)
-    near.put("a", np.array([1, 0], np.float32), "yes")
-    near.put("b", np.array([0.8, 0.6], np.float32), "yes")
-    asked = np.array([1, 0], np.float32)
-    found = near.nearest(asked)
+    for number, (cosine, answer) in enumerate(kept):
+        near.put(str(number), np.array([cosine, math.sqrt(1 - cosine**2)], np.float32), answer)
+    return near
+
+
+ASKED = np.array([1, 0], np.float32)
+
+
+def test_entries_with_the_same_answer_are_no_rivals() -> None:
+    found = kept_at((1.0, "yes"), (0.8, "yes")).nearest(ASKED)
     assert found is not None and found.margin == WIDEST_MARGIN
-    near.put("c", np.array([0.8, 0.6], np.float32), "no")
-    found = near.nearest(asked)
-    assert found is not None and found.margin == pytest.approx(0.2)
-    assert found.score == pytest.approx(1.4)
+    found = kept_at((1.0, "yes"), (0.3, "yes"), (0.8, "no")).nearest(ASKED)
+    assert found is not None and found.margin == pytest.approx(0.2, abs=1e-6)
+    assert found.score == pytest.approx(1.4, abs=1e-6)
+
+
+def test_other_entries_of_an_answer_speak_for_it_and_a_unique_one_counts_by_its_cosine() -> None:
+    alone = kept_at((0.8, "yes"), (0.7, "no")).nearest(ASKED)
+    assert alone is not None and alone.evidence == pytest.approx(alone.cosine)
+    backed = kept_at((0.8, "yes"), (0.8, "yes"), (0.7, "no")).nearest(ASKED)
+    assert backed is not None and backed.cosine == alone.cosine
+    assert backed.evidence == pytest.approx(0.8 + 0.05 * math.log(2))
+    assert backed.margin == pytest.approx(0.1 + 0.05 * math.log(2))
+
+
+def test_an_answer_with_more_behind_it_than_the_nearest_one_takes_its_lead_away() -> None:
+    found = kept_at((0.8, "yes"), *[(0.78, "no")] * 4).nearest(ASKED)
+    assert found is not None and found.entry_id == "0"
+    assert found.margin == pytest.approx(0.02 - 0.05 * math.log(4))
+    assert found.score < found.cosine
+
+
+def test_any_number_of_entries_adds_less_than_a_quarter() -> None:
+    found = kept_at(*[(0.5, "yes")] * 500).nearest(ASKED)
+    assert found is not None and 0.7 < found.evidence < 0.75
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.sampled_from("abc")), min_size=1, max_size=150))
+def test_a_server_that_compares_comes_to_the_same(kept: list[tuple[int, str]]) -> None:
+    rows = [(cosine / 100 + place / 1e5, answer) for place, (cosine, answer) in enumerate(kept)]
+    near = [Near(str(place), cosine, answer) for place, (cosine, answer) in enumerate(rows)]
+    there = first_of(sorted(near, key=lambda each: -each.cosine)[:SHORTLIST])
+    here = kept_at(*rows).nearest(ASKED)
+    assert here is not None and there is not None and here.entry_id == there.entry_id
+    assert here[1:] == pytest.approx(there[1:], abs=1e-4)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=60))
