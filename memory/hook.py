@@ -5,10 +5,10 @@ In a LangGraph agent it is the `pre_model_hook`; a node of your own calls it bef
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -27,13 +27,25 @@ WriteSummary = Callable[[list[BaseMessage], int], str]
 """Answers messages that end with a request for a summary, in at most so many tokens."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Thread:
+    name: str
     engine: ContextEngine
-    condensed: Condensed
+    condensed: Condensed = field(default_factory=Condensed)
+    dropped: Sequence[BaseMessage] = ()
     calls: int = 0
     savings: Savings = NO_SAVINGS
     pending: tuple[ContextPlan, int, float] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def began(self, messages: Sequence[BaseMessage]) -> bool:
+        """Whether what was condensed is the beginning of `messages`.
+
+        It is not where branches of a graph, or people, share a thread, nor where one goes back in
+        time: another transcript must not begin with what this one came to.
+        """
+        told = len(self.dropped)
+        return told <= len(messages) and all(map(_is_same, self.dropped, messages))
 
 
 class ContextHook:
@@ -49,10 +61,13 @@ class ContextHook:
         self, model: str, policy: Context | None = None, *, write: WriteSummary | None = None
     ) -> None:
         """Without `write` what earlier turns came to is extracted."""
-        self._provider, _, self._model = model.partition(":")
+        self._provider, _, self._model = str(model).partition(":")
+        if not self._model:
+            raise ValueError(f"{model!r} is no model; name it with its provider: 'openai:gpt-5.1'")
         self._policy = policy or Context()
         self._write = write
-        self._threads: OrderedDict[str, _Thread] = OrderedDict()
+        self._threads: list[_Thread] = []
+        self._lock = threading.Lock()
 
     def __call__(
         self, state: Mapping[str, Any], config: RunnableConfig | None = None
@@ -62,8 +77,17 @@ class ContextHook:
         return {"llm_input_messages": self.messages(state["messages"], thread=str(thread))}
 
     def messages(self, messages: Sequence[BaseMessage], *, thread: str = "") -> list[BaseMessage]:
-        """What to send of `messages`, the whole transcript of `thread`."""
-        kept = self._thread(thread)
+        """What to send of `messages`, the whole transcript of `thread`.
+
+        Several transcripts may bear one name: each has its own summary.
+        """
+        while True:
+            kept = self._thread(thread, messages)
+            with kept.lock:
+                if kept.began(messages):  # still: another branch may just have condensed its own
+                    return self._sent(kept, messages)
+
+    def _sent(self, kept: _Thread, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         frame = Frame(limit_tokens=self._policy.limit_tokens, request_at=_last_request(messages))
         now = time.time()
         _settle(kept, messages)
@@ -76,20 +100,35 @@ class ContextHook:
                 asked = HumanMessage(instruction(rewrite.summary_tokens))
                 written = Summary.read(self._write([*before, asked], rewrite.summary_tokens))
             kept.condensed = kept.engine.condensed(rewrite, kept.condensed, written)
+            kept.dropped = messages[: kept.condensed.start]
         plan = kept.engine.plan(messages, kept.condensed, frame, now=now)
         kept.calls += 1
         kept.pending = (plan, len(messages), now)
         return kept.engine.marked(plan)
 
-    def _thread(self, name: str) -> _Thread:
-        kept = self._threads.pop(name, None)
-        if kept is None:
-            engine = engine_for(self._model, self._provider, self._policy)
-            kept = _Thread(engine=engine, condensed=Condensed())
-        self._threads[name] = kept
-        if len(self._threads) > _MOST_THREADS:
-            self._threads.popitem(last=False)
-        return kept
+    def _thread(self, name: str, messages: Sequence[BaseMessage]) -> _Thread:
+        """What is kept of this transcript, the longest of all such; made anew where nothing is."""
+        with self._lock:
+            known = [each for each in self._threads if each.name == name and each.began(messages)]
+            if known:
+                kept = max(known, key=lambda each: len(each.dropped))
+                self._threads.remove(kept)
+            else:
+                engine = engine_for(self._model, self._provider, self._policy)
+                kept = _Thread(name=name, engine=engine)
+            self._threads.append(kept)
+            del self._threads[:-_MOST_THREADS]
+            return kept
+
+
+def _is_same(one: BaseMessage, other: BaseMessage) -> bool:
+    """Whether a message is one that was seen before; system texts may change with each call."""
+    if one is other or one.type == other.type == "system":
+        return True
+    if one.type != other.type or one.content != other.content:
+        return False
+    names = ("tool_calls", "tool_call_id")
+    return all(getattr(one, name, None) == getattr(other, name, None) for name in names)
 
 
 def _settle(kept: _Thread, messages: Sequence[BaseMessage]) -> None:
