@@ -12,6 +12,7 @@ from collections.abc import (
     Callable,
     Generator,
     Iterator,
+    Mapping,
     Sequence,
 )
 from typing import Any, Literal
@@ -274,10 +275,13 @@ class MeteredChatModel(BaseChatModel):
         send: Callable[[HeldCall, float | None], Any] | None = None,
         asend: Callable[[HeldCall, float | None], Any] | None = None,
     ) -> Call:
+        tools = kwargs.get("tools") or ()
+        if not all(isinstance(tool, Mapping) for tool in tools):
+            raise ConfigError("tools= takes definitions; offer functions with bind_tools([...])")
         return Call(
             tier=self.tier,
             messages=messages,
-            tools=kwargs.get("tools") or (),
+            tools=tools,
             kwargs=kwargs,
             send=send or _unused,
             asend=asend or _unused,
@@ -304,6 +308,9 @@ class MeteredChatModel(BaseChatModel):
         own = self.tier.call_arguments(held.max_output_tokens, seconds, task.task_id)
         ours = ("stream_usage", *OUTPUT_LIMITS)
         told = {name: value for name, value in kwargs.items() if name not in ours}
+        limit, asked = self.tier.rules.timeout_argument, told.get("timeout")
+        if limit is not None and isinstance(asked, int | float):
+            own[limit] = min(asked, own.get(limit, asked))
         return {**told, **own}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -271,6 +272,25 @@ def test_langchains_fake_model_is_charged_at_its_worst_case_for_it_tells_no_usag
     with pytest.raises(BudgetExceeded):
         for _ in range(3):
             model.invoke("hi")
+
+
+def test_functions_in_a_binding_are_refused(world: World) -> None:
+    with pytest.raises(ConfigError, match="offer functions with bind_tools"):
+        world.model().bind(tools=[len]).invoke("hi")
+    assert not world.provider.requests
+
+
+def test_a_shorter_timeout_of_a_call_is_kept(world: World) -> None:
+    task = world.task.ledger.open_task(budget=Budget(usd="1", seconds=60))
+    model = metered(world.plain(), task)
+    with ScriptedProvider(lambda _: Reply(text="late", delay_seconds=3.0)) as slow:
+        url = slow.openai_url if world.wire == "openai" else slow.anthropic_url
+        late = metered(chat_model(MODELS[world.wire], base_url=url, api_key="test"), task)
+        begun = time.monotonic()
+        with pytest.raises(Exception, match=r"(?i)timed out"):
+            next(late.stream("hi", timeout=0.3))
+        assert time.monotonic() - begun < 2.0
+    assert model.invoke("hi", timeout=20).text
 
 
 # reasoning that goes back to its provider
