@@ -5,6 +5,8 @@ Collected November 2026 from the providers' documentation and client libraries.
 
 from __future__ import annotations
 
+import re
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -41,6 +43,10 @@ _ALIASES = {"amazon_bedrock": "aws", "google_genai": "google", "google_vertexai"
 _GATEWAY_LOST = frozenset({408, 499, 502, 504, 522, 524})
 """Answers by a gateway that gave up waiting: the model behind it may have finished and billed."""
 
+_UNKNOWN_ARGUMENT = re.compile(
+    r"(Async)?(Completions|Responses|Messages)\.(create|parse|stream)\(\) got an unexpected keyword"
+)
+"""What Python says where a method of OpenAI's or Anthropic's SDK was not even entered."""
 _NEVER_CONNECTED = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
 _RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 522, 524, 529})
 _CONNECTION_ERRORS = frozenset({"APIConnectionError", "APITimeoutError", "TimeoutError"})
@@ -59,15 +65,15 @@ def pricing_name(provider: str) -> str:
 def classify(error: BaseException, provider: str) -> Failure:
     """What a failed call means for its money.
 
-    `unsent`: no connection was made. `rejected`: the provider answered with an error, which it does
-    not bill. `uncertain`: anything else; the request may have been billed.
+    `unsent`: no request was made, or no connection. `rejected`: the provider answered with an
+    error, which it does not bill. `uncertain`: anything else; the request may have been billed.
     """
     if not isinstance(error, Exception):
         return "uncertain"
     status = _status(error)
     if status is not None and status >= 400:
         return "uncertain" if status in _GATEWAY_LOST else "rejected"
-    if any(
+    if _was_not_built(error) or any(
         type(cause).__name__ in _NEVER_CONNECTED and type(cause).__module__.startswith("http")
         for cause in _causes(error)
     ):
@@ -100,6 +106,17 @@ def describe(error: BaseException) -> str:
     """An error for records and logs: its type and status, never the contents that it quotes."""
     status = _status(error)
     return type(error).__name__ if status is None else f"{type(error).__name__} (HTTP {status})"
+
+
+def _was_not_built(error: BaseException) -> bool:
+    """Whether an SDK turned its arguments down before it had made a request of them."""
+    if isinstance(error, TypeError) and _UNKNOWN_ARGUMENT.match(str(error)):
+        return True
+    return any(
+        frame.f_code.co_name == "_build_request"
+        and frame.f_globals.get("__name__") in ("openai._base_client", "anthropic._base_client")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def _status(error: BaseException) -> int | None:

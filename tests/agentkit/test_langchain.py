@@ -280,6 +280,21 @@ def test_functions_in_a_binding_are_refused(world: World) -> None:
     assert not world.provider.requests
 
 
+@pytest.mark.parametrize("arguments", [{"nonsense": 1}, {"extra_body": {"x": object()}}])
+async def test_arguments_that_no_request_can_be_made_of_cost_nothing(
+    arguments: dict[str, Any], world: World
+) -> None:
+    model = world.model()
+    with pytest.raises(TypeError, match=r"unexpected keyword|not JSON serializable"):
+        model.invoke("hi", **arguments)
+    with pytest.raises(TypeError, match=r"unexpected keyword|not JSON serializable"):
+        await model.ainvoke("hi", **arguments)
+    with pytest.raises(TypeError, match=r"unexpected keyword|not JSON serializable"):
+        list(model.stream("hi", **arguments))
+    assert not world.provider.requests
+    assert (world.task.record.cost_nusd, world.task.record.calls) == (0, 0)
+
+
 def test_a_shorter_timeout_of_a_call_is_kept(world: World) -> None:
     task = world.task.ledger.open_task(budget=Budget(usd="1", seconds=60))
     model = metered(world.plain(), task)
