@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from agentkit.progress import ProgressWatch
 from agentkit.telemetry.trace import TaskTrace
 from agentkit.tools.catalogue import ToolCatalogue
 from agentkit.tools.pruner import TaskPruner
+
+_log = logging.getLogger("agentkit")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +46,8 @@ class Progress:
 DEFAULT_CONTEXT = Context()
 
 OnProgress = Callable[[Progress], None]
+"""Called where the work is done, so it should return at once; one that raises is logged, and is not
+called again for its task."""
 
 
 class Run:
@@ -139,16 +144,19 @@ class Run:
             return
         calls, read, written, cost = self._spent
         limits = self.task.budget.limits
-        self._on_progress(
-            Progress(
-                step=step,
-                tier=tier,
-                phase=phase,
-                calls=calls,
-                input_tokens=read,
-                output_tokens=written,
-                cost_nusd=cost,
-                limit_nusd=limits.nusd,
-                limit_tokens=limits.tokens if limits.tokens is not None else limits.fresh_tokens,
-            )
+        progress = Progress(
+            step=step,
+            tier=tier,
+            phase=phase,
+            calls=calls,
+            input_tokens=read,
+            output_tokens=written,
+            cost_nusd=cost,
+            limit_nusd=limits.nusd,
+            limit_tokens=limits.tokens if limits.tokens is not None else limits.fresh_tokens,
         )
+        try:
+            self._on_progress(progress)
+        except Exception:  # noqa: BLE001  a line on a screen must not cost an answer that has been paid
+            self._on_progress = None
+            _log.exception("on_progress raised; task %s goes on without it", self.task_id)

@@ -89,7 +89,11 @@ class Workers:
 
 
 class LoopThread:
-    """An event loop in a daemon thread; one that a blocking tool has stopped is replaced."""
+    """An event loop in a daemon thread; one that a tool has stopped is replaced.
+
+    A tool stops it by blocking, or by waiting in it for another async tool, as where it runs an
+    agent with `run` and not `arun`.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -135,18 +139,25 @@ class LoopThread:
                 return  # another call has seen it already
             self._loop = None
             self._blocked += 1
-        asyncio.run_coroutine_threadsafe(self._retire(loop), loop)
+        asyncio.run_coroutine_threadsafe(self._come_back(loop), loop)
+
+    async def _come_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            self._blocked -= 1
+        await self._retire(loop)
 
     async def _retire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs once the loop moves again: lets its other tasks finish, then ends its thread."""
-        with self._lock:
-            self._blocked -= 1
-        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        this = asyncio.current_task()
+        while others := asyncio.all_tasks() - {this}:
             await asyncio.wait(others)
         loop.stop()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            if self._loop is not None and self._loop is _loop_here():
+                asyncio.run_coroutine_threadsafe(self._retire(self._loop), self._loop)
+                self._loop = None
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(
@@ -155,8 +166,16 @@ class LoopThread:
             return self._loop
 
 
+def _loop_here() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
+    loop.run_until_complete(loop.shutdown_asyncgens())  # connections opened on it close
     loop.close()
 
 
