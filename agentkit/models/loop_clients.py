@@ -1,14 +1,17 @@
-"""HTTP clients for each event loop, so that one model can be asked from several.
+"""HTTP clients for each event loop and process, so that one model can be asked from several.
 
 A pooled connection belongs to the loop that it was opened on: asked from another one, as by a
 second `asyncio.run`, a request over it fails, and may have been sent. LangChain shares one client
 among all loops of a process and hides this behind its SDKs' retries, which are off here, because
-nobody reserved for them.
+nobody reserved for them. In a forked process such a connection is its parent's: both would read
+the answers to the other's requests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import Any
 
@@ -20,10 +23,14 @@ _Make = Callable[[], Any]
 """Makes an `httpx.AsyncClient`, or that of the library like it which an SDK is built on."""
 
 open_loops: dict[asyncio.AbstractEventLoop, LoopClients] = {}
+open_clients: dict[Hashable, Any] = {}
+"""Those of plain code, for all threads of this process."""
+_of_parents: list[Any] = []
+"""Kept, so that a forked process does not close them."""
 
 
 def with_loop_clients(model: BaseChatModel) -> BaseChatModel:
-    """`model`, or a copy of it whose asynchronous client keeps each loop's connections apart.
+    """`model`, or a copy of it whose clients keep each loop's and process's connections apart.
 
     They close with their loop, and models of the same settings share them. Models that were given
     a client of the user's own stay as they are, and so do those of packages other than LangChain's
@@ -39,49 +46,64 @@ def with_loop_clients(model: BaseChatModel) -> BaseChatModel:
 
 
 def _openai(model: BaseChatModel) -> BaseChatModel:
+    from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+
     source: Any = model
-    root, proxy = getattr(source, "root_async_client", None), source.openai_proxy
-    if root is None or (source.http_async_client is not None and not proxy):
-        return model
-    from openai import DefaultAsyncHttpxClient
-
-    address, options = source.openai_api_base, source.http_socket_options
+    proxy, address, options = (
+        source.openai_proxy, source.openai_api_base, source.http_socket_options,
+    )  # fmt: skip
     settings = ("openai", address, proxy, None if options is None else tuple(options))
-    if proxy:
+    changed: dict[str, Any] = {}
+    root = getattr(source, "root_async_client", None)
+    if root is not None and (source.http_async_client is None or proxy):
         client = _client(
-            DefaultAsyncHttpxClient, settings, lambda: DefaultAsyncHttpxClient(proxy=proxy)
+            DefaultAsyncHttpxClient,
+            settings,
+            lambda: (
+                DefaultAsyncHttpxClient(proxy=proxy)
+                if proxy
+                else _openai_client("_build_async_httpx_client", DefaultAsyncHttpxClient, source)
+            ),
         )
-    else:
-        client = _client(
-            DefaultAsyncHttpxClient, settings, lambda: _openai_client(address, options)
+        root = root.with_options(http_client=client)
+        changed |= {"root_async_client": root, "async_client": root.chat.completions}
+    root = getattr(source, "root_client", None)
+    if root is not None and (source.http_client is None or proxy):
+        client = _plain_client(
+            DefaultHttpxClient,
+            settings,
+            lambda: (
+                DefaultHttpxClient(proxy=proxy)
+                if proxy
+                else _openai_client("_build_sync_httpx_client", DefaultHttpxClient, source)
+            ),
         )
-    root = root.with_options(http_client=client)
-    clients = {"root_async_client": root, "async_client": root.chat.completions}
-    return model.model_copy(update=clients)
+        root = root.with_options(http_client=client)
+        changed |= {"root_client": root, "client": root.chat.completions}
+    return model.model_copy(update=changed) if changed else model
 
 
-def _openai_client(address: str | None, socket_options: Any) -> Any:
-    """As LangChain makes it, its socket options included; but not the one that all loops share."""
+def _openai_client(build: str, otherwise: Callable[[], Any], source: Any) -> Any:
+    """As LangChain makes it, its socket options included; but not the one that all share."""
     from langchain_openai.chat_models import _client_utils as utils
-    from openai import DefaultAsyncHttpxClient
 
     made: Any = utils
     try:
         ignored = made._should_bypass_socket_options_for_proxy_env(
-            http_socket_options=socket_options,
+            http_socket_options=source.http_socket_options,
             http_client=None,
             http_async_client=None,
             openai_proxy=None,
         )
-        options = () if ignored else made._resolve_socket_options(socket_options)
-        return made._build_async_httpx_client(address, None, options)
+        options = () if ignored else made._resolve_socket_options(source.http_socket_options)
+        return getattr(made, build)(source.openai_api_base, None, options)
     except AttributeError:  # these are its own: another version may have them otherwise
-        return DefaultAsyncHttpxClient()
+        return otherwise()
 
 
 def _anthropic(model: BaseChatModel) -> BaseChatModel:
-    """ChatAnthropic builds its client at first use and keeps it in its `__dict__`."""
-    from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
+    """ChatAnthropic builds its clients at first use and keeps them in its `__dict__`."""
+    from anthropic import Anthropic, AsyncAnthropic, DefaultAsyncHttpxClient, DefaultHttpxClient
     from langchain_anthropic import ChatAnthropic
 
     built = vars(ChatAnthropic).get("_async_client")
@@ -95,6 +117,8 @@ def _anthropic(model: BaseChatModel) -> BaseChatModel:
         DefaultAsyncHttpxClient, settings, lambda: DefaultAsyncHttpxClient(proxy=proxy)
     )
     vars(copy)["_async_client"] = AsyncAnthropic(**source._client_params, http_client=client)
+    plain = _plain_client(DefaultHttpxClient, settings, lambda: DefaultHttpxClient(proxy=proxy))
+    vars(copy)["_client"] = Anthropic(**source._client_params, http_client=plain)
     return copy
 
 
@@ -113,11 +137,42 @@ def _client(kind: type[Any], settings: Hashable, make: _Make) -> Any:
     return spread(transport=_Nothing())
 
 
+def _plain_client(kind: type[Any], settings: Hashable, make: _Make) -> Any:
+    """A client of an SDK's `kind` that has this process's own send what it is asked to."""
+
+    def send(_: object, request: object, **options: Any) -> Any:
+        client: Any = open_clients.get(settings)
+        if client is None:
+            client = open_clients.setdefault(settings, make())
+        return client.send(request, **options)
+
+    spread: Any = type(f"Processes{kind.__name__}", (kind,), {"send": send})
+    return spread(transport=_Nothing())
+
+
+@atexit.register
+def _close_clients() -> None:
+    for client in list(open_clients.values()):
+        client.close()
+
+
+def _leave_to_parent() -> None:
+    _of_parents.extend(open_clients.values())
+    open_clients.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 class _Nothing:
     """The transport of a client that sends nothing itself; httpx closes it with its client."""
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+    def close(self) -> None:
+        """As `aclose`."""
 
 
 async def _of_this_loop(settings: Hashable, make: _Make) -> Any:

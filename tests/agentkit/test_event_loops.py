@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 from langchain_openai import ChatOpenAI
-from openai import DefaultAsyncHttpxClient
+from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 from pydantic import SecretStr
 
 from agentkit import Agent, Budget, TaskResult, chat_model, metered
@@ -127,9 +127,18 @@ async def test_agents_of_one_loop_share_its_connections(
 async def test_a_client_of_the_users_own_stays(provider: ScriptedProvider) -> None:
     async with DefaultAsyncHttpxClient() as own:
         model = _model("openai", provider, http_async_client=own)
-        assert loop_clients.with_loop_clients(model) is model
+        used: Any = loop_clients.with_loop_clients(model)
+        assert used.root_async_client is model.root_async_client
         agent = Agent([model], budget=Budget(usd="0.1"))
         _all_paid_once(provider, [await agent.arun("hello")])
+
+
+def test_so_does_one_for_plain_code(provider: ScriptedProvider) -> None:
+    with DefaultHttpxClient() as own:
+        model = _model("openai", provider, http_client=own)
+        used: Any = loop_clients.with_loop_clients(model)
+        assert used.root_client is model.root_client
+        _all_paid_once(provider, [Agent([model], budget=Budget(usd="0.1")).run("hello")])
 
 
 def test_a_class_made_from_langchains_is_treated_alike() -> None:

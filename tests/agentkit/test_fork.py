@@ -11,7 +11,7 @@ import pytest
 
 from agentkit import Agent, Budget
 from agentkit.budgets import Ledger
-from tests.wire import Reply, ScriptedProvider
+from tests.wire import Reply, ScriptedProvider, WireRequest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -133,3 +133,39 @@ def test_what_cannot_be_sent_to_a_process_says_what_to_do() -> None:
     for each in (agent, agent.ledger, agent.ledger.open_task()):
         with pytest.raises(TypeError, match="make it there, over an address"):
             pickle.dumps(each)
+
+
+_HTTP = """
+import sys
+from agentkit import Agent, Budget, chat_model
+
+name, url = sys.argv[1:]
+model = chat_model(name, base_url=url, api_key="test", max_tokens=200)
+agent = Agent([model], budget=Budget(usd="1"))
+
+def ask(whose):
+    results = [agent.run(f"{whose} {n}") for n in range(5)]
+    return all(r.answer == f"{whose} {n}" and r.unconfirmed_usd == 0 for n, r in enumerate(results))
+
+print(ask("before"))
+pids = []
+for child in range(3):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if ask(f"child{child}") else 1)
+    pids.append(pid)
+print(ask("parent"), [os.waitpid(pid, 0)[1] for pid in pids])
+"""
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+def test_parent_and_child_read_no_answers_of_each_other(wire: str) -> None:
+    def script(request: WireRequest) -> Reply:
+        return Reply(text=request.last_text, delay_seconds=0.05)
+
+    with ScriptedProvider(script) as provider:
+        url = provider.openai_url if wire == "openai" else provider.anthropic_url
+        name = {"openai": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}[wire]
+        said = _output("import os" + _HTTP, name, url)
+        assert said == "True\nTrue [0, 0, 0]\n"
+        assert len(provider.requests) == 25
