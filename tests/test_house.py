@@ -137,6 +137,12 @@ def test_lock_names_no_address() -> None:
     assert not re.search(r"\b[\w-]+\.(?:org|com|io|net|dev|internal)\b", text)
 
 
+def test_no_package_lies_in_the_tree() -> None:
+    """As `pip download` leaves them, for the next commit to take along."""
+    archives = ("*.whl", "*.tar.gz", "*.zip", "*.egg")
+    assert not [each.name for pattern in archives for each in ROOT.glob(pattern)]
+
+
 def test_readme_is_short_and_shows_python_early() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) < 600
