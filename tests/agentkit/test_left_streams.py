@@ -20,6 +20,7 @@ import pytest
 from agentkit import Agent, Budget, TextDelta, chat_model, metered
 from agentkit.budgets import Ledger
 from agentkit.budgets.stores.memory import MemoryStore
+from agentkit.models.loop_clients import open_clients
 from tests.wire import Reply, ScriptedProvider
 
 Wire = Literal["openai", "anthropic"]
@@ -90,10 +91,10 @@ def test_it_may_come_while_the_connections_are_locked(wire: Wire) -> None:
     with ScriptedProvider(lambda _: Reply(text="one two three", pause_seconds=0.02)) as provider:
         ledger = Ledger()
         agent = Agent([_model(wire, provider)], budget=Budget(usd="0.1"), ledger=ledger)
-        lock = _pool_of(agent)._optional_thread_lock
         gc.disable()
         try:
             readers = [_Reader(agent.stream("hello", scope="acme")) for _ in range(6)]
+            lock = _pool_of(provider)._optional_thread_lock
             del readers
             assert _ends(lambda: _collect_in(lock))
         finally:
@@ -114,10 +115,13 @@ def _ends(work: Callable[[], None]) -> bool:
     return not thread.is_alive()
 
 
-def _pool_of(agent: Agent) -> Any:
-    model: Any = agent.tiers[0].model
-    client = getattr(model, "root_client", None) or model._client
-    return client._client._transport_for_url(client._client.base_url)._pool
+def _pool_of(provider: ScriptedProvider) -> Any:
+    """The pool with connections to `provider`, of the clients of this process."""
+    pools: list[Any] = [client._transport._pool for client in open_clients.values()]
+    (pool,) = [
+        pool for pool in pools if any(c._origin.port == provider.port for c in pool.connections)
+    ]
+    return pool
 
 
 def test_it_may_come_while_the_ledger_is_locked(wire: Wire, provider: ScriptedProvider) -> None:
