@@ -116,11 +116,16 @@ def _ends(work: Callable[[], None]) -> bool:
 
 
 def _pool_of(provider: ScriptedProvider) -> Any:
-    """The pool with connections to `provider`, of the clients of this process."""
+    """The pool with the connections to `provider` that are in use, of the clients of this process;
+    others may know a connection of old to the same port."""
     pools: list[Any] = [client._transport._pool for client in open_clients.values()]
-    (pool,) = [
-        pool for pool in pools if any(c._origin.port == provider.port for c in pool.connections)
-    ]
+
+    def in_use(pool: Any) -> int:
+        there = [each for each in pool.connections if each._origin.port == provider.port]
+        return sum(not each.is_idle() and not each.is_closed() for each in there)
+
+    pool = max(pools, key=in_use)
+    assert in_use(pool) > 1
     return pool
 
 
