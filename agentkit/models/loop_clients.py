@@ -13,6 +13,7 @@ import asyncio
 import atexit
 import os
 from collections.abc import AsyncGenerator, Callable, Hashable
+from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -49,44 +50,30 @@ def _openai(model: BaseChatModel) -> BaseChatModel:
     from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
     source: Any = model
-    proxy, address, options = (
-        source.openai_proxy, source.openai_api_base, source.http_socket_options,
-    )  # fmt: skip
-    settings = ("openai", address, proxy, None if options is None else tuple(options))
+    proxy, options = source.openai_proxy, source.http_socket_options
+    told = None if options is None else tuple(options)
+    settings = ("openai", source.openai_api_base, proxy, told)
     changed: dict[str, Any] = {}
-    root = getattr(source, "root_async_client", None)
-    if root is not None and (source.http_async_client is None or proxy):
-        client = _client(
-            DefaultAsyncHttpxClient,
-            settings,
-            lambda: (
-                DefaultAsyncHttpxClient(proxy=proxy)
-                if proxy
-                else _openai_client("_build_async_httpx_client", DefaultAsyncHttpxClient, source)
-            ),
-        )
+    for prefix, kind, spread, build in (
+        ("async_", DefaultAsyncHttpxClient, _client, "_build_async_httpx_client"),
+        ("", DefaultHttpxClient, _plain_client, "_build_sync_httpx_client"),
+    ):
+        root = getattr(source, f"root_{prefix}client", None)
+        is_own = getattr(source, f"http_{prefix}client", None) is not None and not proxy
+        if root is None or is_own:
+            continue
+        client = spread(kind, settings, partial(_openai_client, kind, build, source))
         root = root.with_options(http_client=client)
-        changed |= {"root_async_client": root, "async_client": root.chat.completions}
-    root = getattr(source, "root_client", None)
-    if root is not None and (source.http_client is None or proxy):
-        client = _plain_client(
-            DefaultHttpxClient,
-            settings,
-            lambda: (
-                DefaultHttpxClient(proxy=proxy)
-                if proxy
-                else _openai_client("_build_sync_httpx_client", DefaultHttpxClient, source)
-            ),
-        )
-        root = root.with_options(http_client=client)
-        changed |= {"root_client": root, "client": root.chat.completions}
+        changed |= {f"root_{prefix}client": root, f"{prefix}client": root.chat.completions}
     return model.model_copy(update=changed) if changed else model
 
 
-def _openai_client(build: str, otherwise: Callable[[], Any], source: Any) -> Any:
+def _openai_client(kind: Callable[..., Any], build: str, source: Any) -> Any:
     """As LangChain makes it, its socket options included; but not the one that all share."""
     from langchain_openai.chat_models import _client_utils as utils
 
+    if source.openai_proxy:
+        return kind(proxy=source.openai_proxy)
     made: Any = utils
     try:
         ignored = made._should_bypass_socket_options_for_proxy_env(
@@ -98,7 +85,7 @@ def _openai_client(build: str, otherwise: Callable[[], Any], source: Any) -> Any
         options = () if ignored else made._resolve_socket_options(source.http_socket_options)
         return getattr(made, build)(source.openai_api_base, None, options)
     except AttributeError:  # these are its own: another version may have them otherwise
-        return otherwise()
+        return kind()
 
 
 def _anthropic(model: BaseChatModel) -> BaseChatModel:
